@@ -1,0 +1,38 @@
+# Bare `make` is the help. Every target is one line; what it does is in services/switchyard and, for the demo, services/demo.
+PYTHON ?= python3
+RUN := $(PYTHON) scripts/run.py
+.DEFAULT_GOAL := help
+.PHONY: help up down ps logs restart demo seed start workflow render check test
+
+##@ Run it
+up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
+	@$(RUN) switchyard up
+down: ## Stop everything; queues, results and products are kept
+	@$(RUN) switchyard down
+ps: ## What runs, since when, and what waits in each queue
+	@$(RUN) switchyard ps
+logs: ## The logs of everything, or of one queue: make logs Q=default
+	@$(RUN) switchyard logs $(Q)
+restart: ## Restart one queue's worker, its tasks finish first: make restart Q=default
+	@$(RUN) switchyard restart $(Q)
+
+##@ Give it work
+demo: ## Refresh 92,331 real products and watch: brings everything up if it is not
+	@$(RUN) demo
+seed: ## Put products into the store: make seed [LIMIT=1000] [FILE=products.csv]
+	@$(RUN) demo.seed $(if $(LIMIT),--limit $(LIMIT)) $(if $(FILE),--file "$(FILE)")
+start: ## Start a workflow by its task's name: make start W=refresh_products [ARGS="limit=100"]
+	@$(RUN) switchyard start $(W) $(ARGS)
+workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
+	@$(RUN) switchyard workflow $(W)
+
+##@ Change it
+render: ## Write what follows from config/queues.toml; CHECK=1 only compares
+	@$(RUN) switchyard render $(if $(CHECK),--check)
+check: ## Lint, types, and that nothing rendered is stale
+	@$(RUN) --dev switchyard.check
+test: ## Every test, fast ones first: make test [T=tests/unit]
+	@$(RUN) --dev pytest $(T)
+
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Runs a Python module in the project's own environment, which it makes first if need be: `run.py [--dev] MODULE [ARGUMENT …]`.
+
+Only the standard library, because this is what runs before anything is installed. The environments hold what
+requirements/*.txt lock, hash by hash; a lock that changes is installed again, a Python that changes makes them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OLDEST = (3, 11)
+#: Locks of which only the named packages are wanted, not what they depend on.
+ALONE = ("data",)
+
+
+def main(arguments: list[str]) -> int:
+    """Install what is missing and become the module. Returns an exit code only when that fails."""
+    if sys.version_info < OLDEST:
+        return refuse(
+            f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed, this is {sys.version.split()[0]}; say make PYTHON=python3.12."
+        )
+    if not (ROOT / ".env").exists():
+        shutil.copyfile(ROOT / ".env.example", ROOT / ".env")
+        print("  wrote .env from .env.example; every setting is explained there", flush=True)
+    dev = arguments[:1] == ["--dev"]
+    demo = ["demo", "data"] if dev or wants_demo() else []
+    wanted = {".venv": ["core", *demo, *(["dev"] if dev else [])], ".venv-flower": ["flower"]}
+    with ThreadPoolExecutor() as pool:
+        if not all(list(pool.map(install, *zip(*wanted.items(), strict=True)))):
+            return refuse("the packages could not be installed; the reason is above. Run this again when it is mended.")
+    python = ROOT / ".venv" / "bin" / "python"
+    path = os.pathsep.join(filter(None, [str(ROOT / "services"), os.environ.get("PYTHONPATH")]))
+    os.execve(python, [str(python), "-m", *arguments[dev:]], {**os.environ, "PYTHONPATH": path})  # noqa: S606  no shell
+
+
+def wants_demo() -> bool:
+    """DEMO of the environment, else of .env; nothing that parses it better is installed yet."""
+    lines = (ROOT / ".env").read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return os.environ.get("DEMO", values.get("DEMO", "0")).strip().lower() in ("1", "true", "yes", "on")
+
+
+def install(folder: str, locks: list[str]) -> bool:
+    """Bring an environment to the locks it must hold; a lock that a fork has deleted is not missed."""
+    path = ROOT / folder
+    stamp = path / "installed"
+    files = {name: ROOT / "requirements" / f"{name}.txt" for name in locks}
+    digests = {
+        name: hashlib.sha256(sys.version.encode() + f.read_bytes()).hexdigest()
+        for name, f in files.items()
+        if f.exists()
+    }
+    held = dict(line.split() for line in stamp.read_text().splitlines()) if stamp.exists() else {}
+    missing = [name for name in digests if held.get(name) != digests[name]]
+    if not missing:
+        return True
+    print(f"  installing {', '.join(missing)} into {folder} (a first time takes a minute or two)", flush=True)
+    began = time.monotonic()
+    if (not stamp.exists() or held.get("python") != sys.version.split()[0]) and path.exists():
+        shutil.rmtree(path)  # another Python's, or half an installation
+        held, missing = {}, list(digests)
+    if not path.exists() and not run([sys.executable, "-m", "venv", str(path)]):
+        print(
+            "error: Python's venv does not work here; on Debian and Ubuntu: apt install python3-venv", file=sys.stderr
+        )
+        return False
+    pip = [
+        str(path / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+    ]
+    together = [part for name in missing if name not in ALONE for part in ("-r", str(files[name]))]
+    alone = [["--no-deps", "-r", str(files[name])] for name in missing if name in ALONE]
+    if not all(run([*pip, *what]) for what in [*([together] if together else []), *alone]):
+        return False
+    lines = {**held, "python": sys.version.split()[0], **{name: digests[name] for name in missing}}
+    stamp.write_text("".join(f"{name} {digest}\n" for name, digest in lines.items()))
+    print(f"  {folder} is ready after {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
+def run(command: list[str]) -> bool:
+    """Run a command; its own words are shown only if it fails."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        print(done.stdout + done.stderr, file=sys.stderr)
+    return done.returncode == 0
+
+
+def refuse(message: str) -> int:
+    """Say why nothing was run."""
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

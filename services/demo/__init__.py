@@ -1,0 +1,1 @@
+"""The demo: a grocery chain on Switchyard. A fork deletes this package."""

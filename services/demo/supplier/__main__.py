@@ -1,0 +1,74 @@
+"""Starts the supplier: settings come in, a server on 127.0.0.1:SUPPLIER_PORT comes up."""
+
+import errno
+import socket
+import sys
+
+import uvicorn
+
+from demo.errors import SupplierError
+from demo.settings import demo_settings
+from demo.store import store
+from demo.supplier.app import Supplier
+from demo.supplier.catalogue import Catalogue
+from demo.supplier.knobs import Knobs
+from demo.supplier.ledger import Ledger
+from switchyard.errors import SwitchyardError
+from switchyard.settings import settings as core_settings
+from switchyard.worker.health import note_ready
+
+#: Seconds that open requests get to end when the supplier is stopped.
+STOP_TIMEOUT_S = 5
+
+
+def main() -> int:
+    """Serve until stopped; returns the exit code, 1 with a sentence on stderr when the supplier cannot start."""
+    try:
+        serve()
+    except (SwitchyardError, OSError) as exc:
+        print(f"The supplier did not start. {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT. Raises SupplierError when the port is taken, StoreError without a store."""
+    chosen = demo_settings()
+    knobs = Knobs(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate)
+    with _bind(chosen.supplier_port) as listener, Ledger(core_settings().state_dir / "supplier" / "keys") as ledger:
+        app = Supplier(Catalogue(store()), ledger, knobs)
+        config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            lifespan="off",
+            ws="none",
+            access_log=False,  # a line per request would cost more than the request
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            log_config=None,
+            backlog=2048,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+        _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which also tells `make up` when it serves."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        note_ready(core_settings().state_dir, "supplier")
+
+
+def _bind(port: int) -> socket.socket:
+    # Bound before anything is loaded: a port in use is known at once, and is a sentence instead of uvicorn's log.
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as exc:
+        reason = "is in use" if exc.errno == errno.EADDRINUSE else f"cannot be opened ({exc.strerror})"
+        raise SupplierError(f"Port {port} {reason}. Set SUPPLIER_PORT to a free one.") from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

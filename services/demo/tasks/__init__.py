@@ -1,0 +1,1 @@
+"""The demo's tasks, one module per subject."""

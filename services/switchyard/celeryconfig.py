@@ -1,0 +1,71 @@
+"""What a Celery app takes: `app.config_from_object("switchyard.celeryconfig")`. All of it is derived from settings and queues.
+
+The names are Celery's own: https://docs.celeryq.dev/en/stable/userguide/configuration.html
+"""
+
+from __future__ import annotations
+
+from switchyard import events, hooks, queues, routing
+from switchyard.settings import settings
+
+hooks.connect()
+
+_config = settings()
+_queues = routing.current_queues()
+_own = _queues[_config.queue] if _config.queue else None
+
+broker_url = _config.broker_url()
+result_backend = _config.result_backend_url()
+
+accept_content = ["application/json"]
+task_serializer = "json"
+result_serializer = "json"
+
+task_default_queue = queues.DEFAULT_QUEUE
+task_default_exchange = queues.DEFAULT_QUEUE
+task_default_exchange_type = routing.DEFAULT_EXCHANGE_TYPE
+task_default_routing_key = routing.DEFAULT_ROUTING_KEY
+task_queues = [routing.kombu_queue(name) for name in _queues.by_name]
+task_routes = [routing.route_task]
+# A misspelt queue raises at the publisher instead of filling a list that nobody reads.
+task_create_missing_queues = False
+
+imports = ["switchyard.workflows.tasks", *(_own.imports if _own else ())]
+
+# At least once: a task is acknowledged when it has ended, and runs again when its worker is lost.
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+# Redis away is no reason to exit: a worker waits for it.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_transport_options = {
+    "visibility_timeout": _queues.visibility_timeout,
+    # Look for lost messages every five seconds; the stock 100 only delays what is due already.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # One list per queue: priorities would quadruple what each fetch asks for, and queues replace them.
+    "priority_steps": [0],
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    # kombu's ten connections are too few for greenlets that acknowledge at once: acks would be lost.
+    "max_connections": 2 * max(queue.slots for queue in _queues.by_name.values()) + 20,
+}
+result_backend_transport_options = {"visibility_timeout": _queues.visibility_timeout}
+# Without it every greenlet opens its own connection to the backend.
+result_backend_thread_safe = True
+redis_max_connections = 2 * max(queue.slots for queue in _queues.by_name.values()) + 20
+
+timezone = _config.timezone
+beat_schedule = events.beat_schedule(events.load(_config.config_dir))
+beat_schedule_filename = str(_config.state_dir / "run" / "beat-schedule")
+
+# Log lines are ours (hooks.py); Celery would replace the root logger and wrap standard output.
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+worker_prefetch_multiplier = _own.prefetch_multiplier if _own else 1
+# A start that imports much on a busy machine must not be taken for a dead child and killed for ever.
+worker_proc_alive_timeout = 60

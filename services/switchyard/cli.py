@@ -1,0 +1,219 @@
+"""python -m switchyard …: what the make targets call. Arguments in, one module's work and an exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from switchyard.errors import ConfigError, SwitchyardError
+from switchyard.settings import ROOT, environment, settings
+
+#: Exit codes: refused with a sentence; a workflow that ended without success.
+REFUSED, UNSUCCESSFUL = 1, 2
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Every expected failure is a sentence on standard error and a non-zero exit."""
+    parser = _parser()
+    found = parser.parse_args(arguments)
+    try:
+        return int(found.run(found) or 0)
+    except SwitchyardError as exc:
+        _say_refused(str(exc))
+        return REFUSED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say_refused(message: str) -> None:
+    err.print("error: ", style="bold red", end="")
+    err.print(message, markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m switchyard", description="What `make` calls; see `make help`.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("up", _up, "bring the deployment up and wait until all of it is ready")
+    add("down", _down, "stop the deployment; nothing is lost")
+    add("ps", _ps, "what runs, since when, and what waits")
+    add("logs", _logs, "the logs of one queue or of everything").add_argument("name", nargs="?")
+    add("restart", _restart, "restart one queue's worker").add_argument("name", nargs="?")
+    start = add("start", _start, "start a workflow by its task's name and show its progress")
+    start.add_argument("task", nargs="?")
+    start.add_argument("arguments", nargs="*", metavar="key=value")
+    add("workflow", _workflow, "a workflow's state, and which of its items failed").add_argument("id", nargs="?")
+    add("render", _render, "write what is derived from queues.toml").add_argument("--check", action="store_true")
+    for name, text in (("worker", "become the worker of QUEUE"), ("beat", "become the clock"),
+                       ("flower", "become the monitor"), ("redis", "become the Redis server")):  # fmt: skip
+        add(name, _become, text).set_defaults(role=name)
+    return parser
+
+
+def _up(_: argparse.Namespace) -> None:
+    from switchyard.routing import current_queues  # noqa: PLC0415  each command imports what it needs: a prompt is waiting
+    from switchyard.runtime import local  # noqa: PLC0415
+
+    config = settings()
+    local.up(config, current_queues(), _step)
+    _say_what_next()
+
+
+def _step(text: str) -> None:
+    out.print(f"  {text}", markup=False)
+
+
+def _say_what_next() -> None:
+    config = settings()
+    out.print("[bold green]Everything is ready.[/]")
+    out.print(f"  Flower       http://127.0.0.1:{config.flower_port}", markup=False)
+    out.print(f"  credentials  {config.secret_file('flower_basic_auth')}  (user:password)", markup=False)
+    out.print(f"  logs         {config.state_dir / 'logs'}", markup=False)
+    out.print("  try next     make ps, make logs" + (", make demo" if config.demo else ""), markup=False)
+
+
+def _down(_: argparse.Namespace) -> None:
+    from switchyard.runtime import local  # noqa: PLC0415
+
+    stopped = local.down(settings(), _step)
+    out.print("Stopped. Queues and products are kept; `make up` goes on from here." if stopped else "Nothing was running.")
+
+
+def _ps(_: argparse.Namespace) -> int:
+    from switchyard.runtime import status  # noqa: PLC0415
+
+    rows = status.rows(settings())
+    table = Table("program", "state", "pid", "up", "waiting", box=None, pad_edge=False)
+    for row in rows:
+        waiting = "" if row.waiting is None else str(row.waiting)
+        table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", waiting)
+    out.print(table)
+    return 0 if all(row.state in ("ready", "exited") for row in rows) else REFUSED
+
+
+def _logs(found: argparse.Namespace) -> None:
+    from switchyard.runtime import local, logfiles  # noqa: PLC0415
+
+    config = settings()
+    supervisor = local.running_supervisor(config)
+    names = [local.resolve(supervisor, found.name)] if found.name else [p.name for p in supervisor.programs()]
+    files = {name: local.log_file(config, name) for name in names}
+    for name, file in files.items():
+        for line in logfiles.tail(file, 100 if found.name else 10):
+            _log_line(name, line, files)
+    if out.is_terminal:
+        for name, line in logfiles.follow(files):
+            _log_line(name, line, files)
+
+
+def _log_line(name: str, line: str, files: dict[str, object]) -> None:
+    if len(files) > 1:
+        out.print(f"{name.removeprefix('worker-'):<16} ", style="cyan", end="", markup=False)
+    out.print(line, markup=False)
+
+
+def _restart(found: argparse.Namespace) -> None:
+    from switchyard.runtime import local  # noqa: PLC0415
+
+    if not found.name:
+        raise SwitchyardError("Which queue? Say `make restart Q=<name>`; `make ps` lists them.")
+    local.restart(settings(), found.name, _step)
+
+
+def _start(found: argparse.Namespace) -> int:
+    from switchyard import progress, workflows  # noqa: PLC0415
+    from switchyard.producer import app  # noqa: PLC0415
+
+    if not found.task:
+        raise SwitchyardError("Which workflow? Say `make start W=<task>`, the task that fans it out.")
+    workflow_id = workflows.start(app, found.task, **_keywords(found.arguments))
+    out.print(f"workflow {workflow_id}", markup=False)
+    return _say_end(progress.follow(workflow_id, out))
+
+
+def _keywords(arguments: Sequence[str]) -> dict[str, object]:
+    import json  # noqa: PLC0415
+
+    found: dict[str, object] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not key.isidentifier():
+            raise SwitchyardError(f"{argument!r} is no argument; expected key=value, such as limit=100.")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def _workflow(found: argparse.Namespace) -> int:
+    from switchyard import workflows  # noqa: PLC0415
+
+    if not found.id:
+        raise SwitchyardError("Which workflow? Say `make workflow W=<id>`; the id is printed when it starts.")
+    meta = workflows.read(found.id)
+    out.print(f"{meta.name} {meta.id}: {meta.state}, attempt {meta.attempt}, {meta.done} of {meta.total} done, {meta.failed} failed",
+              markup=False)  # fmt: skip
+    for item, result in workflows.failed_items(found.id):
+        out.print(f"  failed: {item!r}: {result}", markup=False)
+    return _say_end(meta) if meta.ended else 0
+
+
+def _say_end(meta: object) -> int:
+    result, reason, state = (getattr(meta, key) for key in ("result", "reason", "state"))
+    out.print(f"{state}: {reason or result}", markup=False)
+    return 0 if state == "done" and not (isinstance(result, dict) and result.get("status") is False) else UNSUCCESSFUL
+
+
+def _render(found: argparse.Namespace) -> int:
+    from switchyard import render  # noqa: PLC0415
+    from switchyard.render.tasks import refusals  # noqa: PLC0415
+    from switchyard.routing import current_queues  # noqa: PLC0415
+
+    config, queues = settings(), current_queues()
+    if problems := refusals(config, queues):
+        raise ConfigError("\n".join(problems))
+    if found.check:
+        if stale := render.stale(queues, ROOT):
+            raise ConfigError(f"stale: {', '.join(str(p.relative_to(ROOT)) for p in stale)}. Run `make render`.")
+        out.print("Everything rendered is what config/queues.toml says.")
+        return 0
+    for path in render.write(queues, ROOT):
+        out.print(f"wrote {path.relative_to(ROOT)}", markup=False)
+    out.print("Up to date. `make up` applies it.")
+    return 0
+
+
+def _become(found: argparse.Namespace) -> None:
+    from switchyard.routing import current_queues  # noqa: PLC0415
+    from switchyard.runtime import redis_server  # noqa: PLC0415
+    from switchyard.worker import launch  # noqa: PLC0415
+
+    config = settings()
+    if found.role == "worker":
+        launch.become_worker(config, current_queues())
+    elif found.role == "redis":
+        redis_server.become_redis(config)
+    elif found.role == "beat":
+        _exec([sys.executable, "-m", "celery", "-q", "-A", "switchyard.producer", "beat", "-l", config.log_level])
+    else:
+        celery = ROOT / ".venv-flower" / "bin" / "celery"
+        _exec([str(celery), "-q", "flower", f"--conf={config.config_dir / 'flower.py'}", "--address=127.0.0.1",
+               f"--port={config.flower_port}"], SECRETS_DIR=str(config.state_dir / "secrets"), PYTHONPATH="")  # fmt: skip
+
+
+def _exec(command: list[str], **extra: str) -> None:
+    os.execve(command[0], command, {**environment(), **extra})  # noqa: S606  no shell: this process becomes the program

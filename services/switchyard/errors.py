@@ -1,0 +1,26 @@
+"""The errors that reach a person: each is a sentence and a next step."""
+
+from __future__ import annotations
+
+
+class SwitchyardError(Exception):
+    """Something went wrong that Switchyard has no better words for; the lines above this one in the log say where."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigError(SwitchyardError):
+    """The configuration is refused. Mend the key named above and run the command again."""
+
+
+class RuntimeRefusal(SwitchyardError):
+    """The deployment cannot be changed right now. Nothing was touched; try again when the reason is gone."""
+
+
+class WorkflowError(SwitchyardError):
+    """A workflow cannot be started or read."""
+
+
+class UnknownWorkflow(WorkflowError):
+    """No workflow has this id; it may have expired. Ids are printed when a workflow starts."""

@@ -1,0 +1,72 @@
+"""config/events.toml in; which event starts which workflow, and when the clock tells it, out."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from celery.schedules import ParseException, crontab
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from switchyard.errors import ConfigError
+
+
+class Event(BaseModel):
+    """One kind of event: the task that starts its workflow, and the cron line on which the clock tells it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    workflow: str = Field(min_length=1)
+    schedule: str | None = None
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            cron(value)
+        return value
+
+
+def cron(line: str) -> crontab:
+    """Celery's schedule for `minute hour day-of-month month day-of-week`. Raises ValueError."""
+    try:
+        return crontab.from_string(line)
+    except (ValueError, TypeError, ParseException) as exc:
+        raise ValueError('expected a cron line of five fields, such as "0 2 * * *"') from exc
+
+
+def load(config_dir: Path) -> tuple[Event, ...]:
+    """The events of `config_dir`/events.toml; none if the file is missing. Raises ConfigError with a sentence per key."""
+    path = config_dir / "events.toml"
+    if not path.exists():
+        return ()
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}.") from exc
+    if unknown := set(tables) - {"events"}:
+        raise ConfigError(f"events.toml: {sorted(unknown)[0]!r} is no table here. Expected one of: events.")
+    return tuple(_event(name, table) for name, table in tables.get("events", {}).items())
+
+
+def _event(name: str, table: Any) -> Event:
+    try:
+        return Event(name=name, **table)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        key = ".".join(str(part) for part in error["loc"])
+        expected = f" Expected one of: {', '.join(k for k in Event.model_fields if k != 'name')}." * (
+            error["type"] == "extra_forbidden"
+        )
+        message = error["msg"].removeprefix("Value error, ").lower()
+        raise ConfigError(f'events.toml: events."{name}".{key}: {message}, got {error["input"]!r}.{expected}') from exc
+    except TypeError as exc:
+        raise ConfigError(f'events.toml: events."{name}": expected a table of keys, got {table!r}.') from exc
+
+
+def beat_schedule(events: tuple[Event, ...]) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule`: the scheduled events, and the core's own sweep of stalled workflows."""
+    scheduled = {event.name: {"task": event.workflow, "schedule": cron(event.schedule)} for event in events if event.schedule}
+    return {**scheduled, "switchyard.sweep": {"task": "switchyard.sweep", "schedule": 60.0}}

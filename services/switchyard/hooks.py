@@ -1,0 +1,85 @@
+"""Cross-cutting work on Celery's signals: log lines, the ids on them, readiness, the stop mark. Task code knows none of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import signals
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+from switchyard import logs
+from switchyard.settings import settings
+from switchyard.worker import health, stopping
+from switchyard.worker.health import program_name
+
+#: What the corridor carries from message to message, in this header.
+CORRIDOR = ("event_id", "workflow_id", "attempt")
+HEADER = "switchyard"
+
+
+def connect() -> None:
+    """Connect every hook; doing it again changes nothing."""
+    signals.setup_logging.connect(_set_up_logging)
+    signals.before_task_publish.connect(_send_ids_along)
+    signals.task_prerun.connect(_bind_ids)
+    signals.task_postrun.connect(_unbind_ids)
+    signals.task_failure.connect(_end_workflow_of_failed_start)
+    signals.task_revoked.connect(_end_workflow_of_revoked_start)
+    signals.task_unknown.connect(_end_workflow_of_unknown_start)
+    signals.worker_ready.connect(_note_readiness)
+    signals.beat_init.connect(_note_readiness)
+    signals.worker_shutting_down.connect(_stop)
+
+
+def _set_up_logging(loglevel: int | str = "INFO", **_: Any) -> None:
+    config = settings()
+    logs.configure(config.log_format, _level_name(loglevel), **({"queue": config.queue} if config.queue else {}))
+
+
+def _level_name(loglevel: int | str) -> str:
+    import logging  # noqa: PLC0415  beside its one use
+
+    return loglevel if isinstance(loglevel, str) else logging.getLevelName(loglevel)
+
+
+def _send_ids_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    ids = {key: value for key, value in get_contextvars().items() if key in CORRIDOR}
+    if ids and headers is not None:
+        headers.setdefault(HEADER, ids)
+
+
+def _bind_ids(task_id: str, task: Any, **_: Any) -> None:
+    bind_contextvars(task_id=task_id, task=task.name, **(getattr(task.request, HEADER, None) or {}))
+
+
+def _unbind_ids(**_: Any) -> None:
+    clear_contextvars()
+
+
+def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
+    _end(task_id, f"task {getattr(sender, 'name', sender)!s} failed before it fanned out: {type(exception).__name__}: {exception}")
+
+
+def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:
+    _end(request.id, "its task was revoked before it ran")
+
+
+def _end_workflow_of_unknown_start(id: str | None = None, name: str = "", **_: Any) -> None:  # noqa: A002  Celery's name
+    if id:
+        _end(id, f"no worker knows the task {name!r}; see its queue's imports")
+
+
+def _end(workflow_id: str, reason: str) -> None:
+    from switchyard.workflows import record  # noqa: PLC0415  workflows are not loaded by a process that only publishes
+
+    if record.client().hget(record.meta_key(workflow_id), "state") in ("waiting", "starting"):
+        record.finish(workflow_id, attempt=None, state="failed", reason=reason)
+
+
+def _note_readiness(**_: Any) -> None:
+    config = settings()
+    health.note_ready(config.state_dir, program_name(config.queue) if config.queue else "beat")
+
+
+def _stop(**_: Any) -> None:
+    stopping.mark()

@@ -1,0 +1,71 @@
+"""structlog for every process: events with keys, JSON in files and colour on a terminal; Celery's own lines go the same way."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+#: A key with one of these words in it never shows its value.
+SECRET_WORDS = re.compile(r"password|passwd|secret|token|authorization|api_?key|credential|basic_auth", re.IGNORECASE)
+HIDDEN = "***"
+_URL_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):([^@/\s]+)@")
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose lines are `log.info("event_in_past_tense", key=value)`."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide the values of secret keys and the passwords in URLs, at any depth."""
+    return {key: HIDDEN if SECRET_WORDS.search(key) else _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if "://" in value else value
+    if isinstance(value, dict):
+        return {k: HIDDEN if SECRET_WORDS.search(str(k)) else _redacted(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
+
+
+SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def configure(log_format: str, level: str, **bound: str) -> None:
+    """Send every line of this process to standard output. `bound` keys are on each of them, such as queue=."""
+    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=_final(console, bound)))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+def _final(console: bool, bound: dict[str, str]) -> list[Processor]:  # noqa: FBT001  private, one caller
+    def add_bound(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {**bound, **event}
+
+    clean: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_bound]
+    if console:
+        return [*clean, redact, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    return [*clean, structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]

@@ -1,0 +1,46 @@
+"""The tasks that really exist, asked of the fork's app in a process of its own; compared with what the queues take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from switchyard.errors import ConfigError
+from switchyard.queues import Queues
+from switchyard.settings import ROOT, Settings, environment
+
+# In a process of its own: importing a fork's app may patch, log or connect, and must not do that to a make target.
+PROBE = """
+import importlib, json, sys
+from celery.app.utils import find_app
+app = find_app(sys.argv[1])
+app.loader.import_default_modules()
+broken = {}
+for queue, module in json.loads(sys.argv[2]):
+    try:
+        importlib.import_module(module)
+    except Exception:
+        import traceback
+        broken[f"queues.{queue}.imports: {module!r}"] = traceback.format_exc()
+app.finalize()
+print("\\n" + json.dumps({"tasks": sorted(app.tasks), "broken": broken}))
+"""
+
+
+def refusals(config: Settings, queues: Queues) -> list[str]:
+    """What is wrong between queues.toml and the app's tasks. Raises ConfigError when the app itself cannot be imported."""
+    if not config.celery_app:
+        raise ConfigError("CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env.")
+    imports = [(queue.name, module) for queue in queues.by_name.values() for module in queue.imports]
+    command = [sys.executable, "-c", PROBE, config.celery_app, json.dumps(imports)]
+    # The app is imported, nothing is sent: it needs a broker's name, not a broker.
+    nowhere = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/1"}
+    env = {**environment(), **nowhere, "PYTHONPATH": str(ROOT / "services") + ":" + environment().get("PYTHONPATH", "")}
+    env.pop("QUEUE", None)
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConfigError(f"CELERY_APP: {config.celery_app!r} cannot be imported:\n{done.stderr.strip()}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    broken = [f"{key} cannot be imported:\n{traceback}" for key, traceback in found["broken"].items()]
+    return [*broken, *(queues.refusals(found["tasks"]) if not broken else [])]

@@ -1,0 +1,64 @@
+"""Which queue takes a task, for every publisher: queues.toml is read again when it changes, so a new queue needs no restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu import Exchange
+from kombu import Queue as KombuQueue
+
+from switchyard import queues
+from switchyard.errors import ConfigError
+from switchyard.logs import get_logger
+from switchyard.settings import settings
+
+if TYPE_CHECKING:
+    from switchyard.queues import Queues
+
+#: The default queue's exchange and key; a topic exchange, so that a fork can bind more to it.
+DEFAULT_EXCHANGE_TYPE = "topic"
+DEFAULT_ROUTING_KEY = "task.default"
+
+log = get_logger(__name__)
+_read: tuple[tuple[float, ...], Queues] | None = None
+
+
+def current_queues() -> Queues:
+    """The queues as queues.toml has them now. Raises ConfigError if they never were readable.
+
+    A process that has read them once keeps that state while the file is broken: it is being edited, and work goes on.
+    """
+    global _read  # noqa: PLW0603  one cache for the process, replaced whole
+    config = settings()
+    files = [config.config_dir / name for name in ("queues.toml", "queues.local.toml")]
+    stamp = tuple(file.stat().st_mtime_ns if file.exists() else 0.0 for file in files)
+    if _read is None or _read[0] != stamp:
+        try:
+            _read = stamp, queues.load(config.config_dir, config.queues)
+        except ConfigError as exc:
+            if _read is None:
+                raise
+            log.warning("queues_not_reread", reason=str(exc))
+            _read = stamp, _read[1]
+    return _read[1]
+
+
+def queue_of(task: str) -> str:
+    """The queue that takes this task, by TASK_ROUTES first and queues.toml second."""
+    return settings().task_routes.get(task) or current_queues().queue_of(task)
+
+
+def kombu_queue(name: str) -> KombuQueue:
+    """The Celery queue of this name.
+
+    A direct exchange is published to by the queue's own name and needs no binding, so it cannot lose a message.
+    """
+    if name == queues.DEFAULT_QUEUE:
+        return KombuQueue(name, Exchange(name, type=DEFAULT_EXCHANGE_TYPE), routing_key=DEFAULT_ROUTING_KEY)
+    return KombuQueue(name, Exchange(name, type="direct"), routing_key=name)
+
+
+def route_task(name: str, *_: Any, **__: Any) -> dict[str, KombuQueue] | None:
+    """Celery's router function. None: the default queue."""
+    queue = queue_of(name)
+    return None if queue == queues.DEFAULT_QUEUE else {"queue": kombu_queue(queue)}

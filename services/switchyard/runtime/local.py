@@ -1,0 +1,159 @@
+"""`make up`, `down` and `restart` on this machine: the deployment is brought to what the config says, and left alone where it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from switchyard.errors import SwitchyardError
+from switchyard.queues import Queues
+from switchyard.runtime import preflight, readiness, secret_files
+from switchyard.runtime.logfiles import tail
+from switchyard.runtime.redis_server import find_server
+from switchyard.runtime.supervisor import Program, Supervisor, wait_until
+from switchyard.settings import Settings
+from switchyard.worker import health, launch
+from switchyard.worker.health import program_name
+
+#: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
+READY_TIMEOUT = 120
+
+Say = Callable[[str], None]
+
+
+def up(config: Settings, queues: Queues, say: Say) -> None:
+    """Bring the deployment to what the config says and return when all of it is ready; again is safe.
+
+    Raises SwitchyardError with the end of the log of what did not start; whatever did start keeps running.
+    """
+    with preflight.alone(config):
+        supervisor = Supervisor(config)
+        running = {p.name for p in supervisor.programs() if p.state == "RUNNING"} if supervisor.running() else set()
+        _check(config, queues, running)
+        secret_files.ensure(config)
+        _start(config, supervisor, say)
+        _restart_outdated(config, queues, supervisor, say)
+        _wait_until_ready(config, supervisor, say)
+
+
+def _check(config: Settings, queues: Queues, running: set[str]) -> None:
+    preflight.rendered_files_are_fresh(queues)
+    preflight.there_is_room(config)
+    if not config.celery_broker_url:
+        find_server()
+        if "redis" not in running:
+            preflight.port_is_free(config.redis_port, "REDIS_PORT")
+    if "flower" not in running:
+        preflight.port_is_free(config.flower_port, "FLOWER_PORT")
+
+
+def _start(config: Settings, supervisor: Supervisor, say: Say) -> None:
+    (config.state_dir / "run").mkdir(parents=True, exist_ok=True)
+    parts = ["queues", "beat", "flower"]
+    parts += [] if config.celery_broker_url else ["redis"]
+    parts += ["demo"] if config.demo else []
+    supervisor.write_conf(parts)
+    if supervisor.running():
+        supervisor.apply_conf()
+        for program in supervisor.programs():
+            if program.state in ("STOPPED", "EXITED", "FATAL") and not readiness.is_ready(config, program):
+                supervisor.rpc.startProcess(program.name, False)
+    else:
+        say("starting supervisord")
+        supervisor.start()
+
+
+def _restart_outdated(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -> None:
+    """Restart the workers whose own config has changed since they started; the others keep working."""
+    pids = {program.name: program.pid for program in supervisor.programs()}
+    for queue in queues.by_name.values():
+        name = program_name(queue.name)
+        if not health.is_ready(config.state_dir, name, pids.get(name, 0)):
+            continue
+        if health.fingerprint(config.state_dir, name) != launch.fingerprint(config, queue):
+            say(f"restarting {name}: its config has changed")
+            supervisor.restart(name)
+
+
+def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> None:
+    waiting: set[str] = set()
+    failures: dict[str, int] = {}
+    end = time.monotonic() + READY_TIMEOUT
+    while True:
+        programs = supervisor.programs()
+        now = {program.name for program in programs if not readiness.is_ready(config, program)}
+        for name in sorted(waiting - now):
+            say(f"{name} is ready")
+        failed = [p for p in programs if p.name in now and _failed_for_good(p, failures)]
+        waiting = now
+        if now and (now == {p.name for p in failed} or time.monotonic() > end):
+            raise SwitchyardError(_what_failed(config, [p for p in programs if p.name in now]))
+        if not now:
+            return
+        time.sleep(0.1)
+
+
+def _failed_for_good(program: Program, failures: dict[str, int]) -> bool:
+    """A program that is between two starts may still come up; one that is seen so for seconds will not."""
+    failures[program.name] = failures.get(program.name, 0) + 1 if readiness.has_failed(program) else failures.get(program.name, 0)
+    return failures[program.name] >= 20 or program.state == "FATAL"
+
+
+def _what_failed(config: Settings, programs: list[Program]) -> str:
+    lines = []
+    for program in programs:
+        file = log_file(config, program.name)
+        lines += [f"{program.name} did not become ready ({program.state}). The end of {file}:", *tail(file, 25), ""]
+    return "\n".join([*lines, "Everything else keeps running; mend this and run `make up` again."])
+
+
+def down(config: Settings, say: Say) -> bool:
+    """Stop everything, workers first, each given its drain. False if nothing was running."""
+    with preflight.alone(config):
+        supervisor = Supervisor(config)
+        if not supervisor.running():
+            return False
+        names = [p.name for p in supervisor.programs()]
+        say("stopping workers: running tasks finish, the rest goes back to the queue")
+        supervisor.stop([name for name in names if name.startswith("worker-") or name == "beat"])
+        say("stopping everything else")
+        supervisor.shutdown()
+        return True
+
+
+def restart(config: Settings, name: str, say: Say) -> None:
+    """Restart one queue's worker, or another program, and wait until it is ready. Raises SwitchyardError."""
+    with preflight.alone(config):
+        supervisor = running_supervisor(config)
+        program = resolve(supervisor, name)
+        say(f"restarting {program}")
+        supervisor.restart(program)
+        wait_until(
+            lambda: any(p.name == program and readiness.is_ready(config, p) for p in supervisor.programs()),
+            READY_TIMEOUT,
+            f"{program} did not become ready; see `make logs Q={name}`.",
+        )
+
+
+def running_supervisor(config: Settings) -> Supervisor:
+    """This deployment's supervisord. Raises SwitchyardError if it is not up."""
+    supervisor = Supervisor(config)
+    if not supervisor.running():
+        raise SwitchyardError("The deployment is not up; run `make up`.")
+    return supervisor
+
+
+def resolve(supervisor: Supervisor, name: str) -> str:
+    """The program of a queue, or of a name as `make ps` shows it. Raises SwitchyardError naming what there is."""
+    names = [program.name for program in supervisor.programs()]
+    for candidate in (program_name(name), name):
+        if candidate in names:
+            return candidate
+    known = ", ".join(n.removeprefix("worker-") for n in names)
+    raise SwitchyardError(f"There is no queue or program {name!r} in this deployment. Expected one of: {known}.")
+
+
+def log_file(config: Settings, program: str) -> Path:
+    """The log file of a program."""
+    return config.state_dir / "logs" / f"{program}.log"

@@ -1,0 +1,34 @@
+"""Generates the deployment's secrets at the first `make up`; they live in files of mode 0600 and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from switchyard.settings import Settings
+
+
+def ensure(config: Settings) -> None:
+    """Write what is missing. A secret that exists is never changed."""
+    folder = config.state_dir / "secrets"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    _write_once(folder / "redis_password", secrets.token_urlsafe(32))
+    given = config.flower_basic_auth
+    _write(folder / "flower_basic_auth", given.get_secret_value()) if given else _write_once(
+        folder / "flower_basic_auth", f"admin:{secrets.token_urlsafe(16)}"
+    )
+    _write(folder / "broker_url", config.broker_url())
+
+
+def _write_once(path: Path, secret: str) -> None:
+    if not path.exists() or not path.read_text().strip():
+        _write(path, secret)
+
+
+def _write(path: Path, secret: str) -> None:
+    draft = path.with_suffix(".draft")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123  a mode from birth
+        file.write(secret + "\n")
+    draft.replace(path)

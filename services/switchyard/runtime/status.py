@@ -1,0 +1,48 @@
+"""One row per program: its state, how long it has had it, and for a queue what waits in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import redis
+
+from switchyard.runtime import readiness
+from switchyard.runtime.local import running_supervisor
+from switchyard.settings import Settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """A program of the deployment. `waiting` is the messages in its queue, None for what is no queue or cannot be read."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    waiting: int | None
+
+
+def rows(config: Settings) -> list[Row]:
+    """Every program. Raises SwitchyardError when the deployment is not up."""
+    waiting = _waiting(config)
+    found = []
+    for program in running_supervisor(config).programs():
+        ready = readiness.is_ready(config, program)
+        state = "ready" if ready else "starting" if program.state == "RUNNING" else program.state.lower()
+        queue = program.name.removeprefix("worker-") if program.name.startswith("worker-") else None
+        uptime = int(time.time()) - program.since if program.pid else 0
+        found.append(Row(program.name, state, program.pid, uptime, waiting(queue) if queue else None))
+    return found
+
+
+def _waiting(config: Settings):  # type: ignore[no-untyped-def]
+    client = redis.Redis.from_url(config.broker_url(), socket_timeout=2, socket_connect_timeout=2)
+
+    def count(queue: str) -> int | None:
+        try:
+            return int(client.llen(queue))
+        except redis.RedisError:
+            return None
+
+    return count

@@ -1,0 +1,158 @@
+"""The supervisord of this deployment: its configuration, and a client of its socket."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from switchyard.errors import SwitchyardError
+from switchyard.settings import ROOT, Settings, environment
+
+#: A Unix socket's path may be this long (sun_path of Linux less its end; macOS has four bytes less).
+_LONGEST_SOCKET = 100
+
+HEAD = """\
+; Written by `make up` from config/supervisor/*.conf; edits here are lost.
+[supervisord]
+logfile=%(ENV_STATE_DIR)s/logs/supervisord.log
+logfile_maxbytes=5MB
+pidfile=%(ENV_STATE_DIR)s/run/supervisord.pid
+directory={root}
+
+[unix_http_server]
+file={socket}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A supervised program as supervisord sees it. `since` is seconds since the epoch."""
+
+    name: str
+    state: str
+    pid: int
+    since: int
+    exit_code: int
+
+
+class Supervisor:
+    """Starts supervisord and talks to it. Methods raise OSError or xmlrpc Faults when it is away."""
+
+    def __init__(self, config: Settings) -> None:
+        self.config = config
+        self.conf = config.state_dir / "run" / "supervisord.conf"
+        self.socket = socket_path(config.state_dir)
+
+    @property
+    def rpc(self) -> Any:
+        """supervisord's own interface, http://supervisord.org/api.html; a new one each time, for a transport that has
+        failed once stays broken.
+        """
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+
+    def running(self) -> bool:
+        """Whether a supervisord of this deployment answers."""
+        try:
+            return bool(self.rpc.getState()["statename"] in ("RUNNING", "RESTARTING"))
+        except (OSError, xmlrpc.client.Error):
+            return False
+
+    def programs(self) -> list[Program]:
+        """Every program, in the order of their priority."""
+        return [Program(p["name"], p["statename"], p["pid"], p["start"], p["exitstatus"]) for p in self.rpc.getAllProcessInfo()]
+
+    def write_conf(self, parts: list[str]) -> None:
+        """Compose supervisord's one file from parts of config/supervisor."""
+        texts = [(self.config.config_dir / "supervisor" / f"{part}.conf").read_text() for part in parts]
+        head = HEAD.format(root=_escaped(ROOT), socket=_escaped(self.socket))
+        self.conf.write_text(head + "\n".join(texts))
+
+    def start(self) -> None:
+        """Start supervisord in the background. Raises SwitchyardError with its own words if it does not come up."""
+        for folder in ("logs", "run"):
+            (self.config.state_dir / folder).mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join(filter(None, [str(ROOT / "services"), environment().get("PYTHONPATH", "")]))
+        env = {**environment(), "PYTHON": sys.executable, "STATE_DIR": str(self.config.state_dir), "PYTHONPATH": path}
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.conf)]
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SwitchyardError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
+        wait_until(self.running, 20, "supervisord did not answer on its socket; see .switchyard/logs/supervisord.log")
+
+    def apply_conf(self) -> None:
+        """Start what was added, stop what was removed, restart what changed; the rest is not touched."""
+        ((added, changed, removed),) = self.rpc.reloadConfig()
+        for name in [*changed, *removed]:
+            self.rpc.stopProcessGroup(name)
+            self.rpc.removeProcessGroup(name)
+        for name in [*added, *changed]:
+            self.rpc.addProcessGroup(name)
+
+    def restart(self, name: str) -> None:
+        """Stop one program, waiting as long as its stop may take, and start it again."""
+        self.stop([name])
+        self.rpc.startProcess(name, False)
+
+    def stop(self, names: list[str]) -> None:
+        """Stop programs side by side and wait for all of them."""
+        going = {p.name for p in self.programs() if p.state in ("RUNNING", "STARTING", "BACKOFF")}
+        for name in names:
+            if name in going:
+                self.rpc.stopProcess(name, False)
+        while any(p.name in names and p.state in ("RUNNING", "STARTING", "STOPPING") for p in self.programs()):
+            time.sleep(0.1)
+
+    def shutdown(self) -> None:
+        """Stop whatever still runs, and supervisord itself."""
+        pid = int(self.rpc.getPID())
+        self.rpc.shutdown()
+        wait_until(lambda: not _alive(pid), 120, f"supervisord (pid {pid}) does not exit; see .switchyard/logs/supervisord.log")
+
+
+def wait_until(condition: Any, timeout_s: float, otherwise: str) -> None:
+    """Return once `condition()` holds. Raises SwitchyardError(otherwise) after `timeout_s` seconds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise SwitchyardError(otherwise)
+        time.sleep(0.05)
+
+
+def socket_path(state_dir: Path) -> Path:
+    """supervisord's socket: in the state folder, or where its path is too long for a socket, in a folder of the user's."""
+    path = state_dir / "run" / "supervisor.sock"
+    if len(str(path)) <= _LONGEST_SOCKET:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"switchyard-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise SwitchyardError(f"{folder} belongs to somebody else; set TMPDIR, or move this checkout to a shorter path.")
+    return folder / f"{sha256(str(state_dir).encode()).hexdigest()[:12]}.sock"
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

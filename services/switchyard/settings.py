@@ -1,0 +1,132 @@
+"""The environment in, one frozen object out. Nothing else reads `os.environ`."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from switchyard.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+S = TypeVar("S", bound="EnvironmentSettings")
+
+
+def environment() -> dict[str, str]:
+    """What this process was started with; for handing on to a child, not for looking a setting up."""
+    return dict(os.environ)
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """`<NAME>_FILE` for every secret: a file keeps it out of `docker inspect`, of `ps` and of shell histories."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False  # a whole-dict source: pydantic-settings calls __call__
+
+    def __call__(self) -> dict[str, Any]:
+        given = {**dotenv_values(self.config.get("env_file")), **os.environ}  # type: ignore[arg-type]
+        names = [name for name, field in self.settings_cls.model_fields.items() if "SecretStr" in str(field.annotation)]
+        return {name: _read_secret(name, given) for name in names if given.get(f"{name.upper()}_FILE")}
+
+
+def _read_secret(name: str, given: dict[str, str | None]) -> str:
+    variable = f"{name.upper()}_FILE"
+    if given.get(name.upper()):
+        raise ConfigError(f"{name.upper()} and {variable} are both set; keep one of them.")
+    try:
+        return Path(given[variable] or "").read_text().strip()
+    except OSError as exc:
+        raise ConfigError(f"{variable}: cannot read {given[variable]!r} ({exc.strerror}).") from exc
+
+
+class EnvironmentSettings(BaseSettings):
+    """Frozen settings from the environment, then `.env`; `<NAME>_FILE` names a file that holds a secret."""
+
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env", env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        del file_secret_settings
+        return init_settings, SecretFiles(settings_cls), env_settings, dotenv_settings
+
+    @classmethod
+    def load(cls: type[S]) -> S:
+        """Read the environment once. Raises ConfigError naming each variable and what was expected of it."""
+        try:
+            return cls()
+        except ValidationError as exc:
+            raise ConfigError("\n".join(_sentence(cls, error) for error in exc.errors())) from None
+
+
+def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
+    name, *path = (str(part) for part in error["loc"])
+    secret = "SecretStr" in str(cls.model_fields[name].annotation)
+    got = "" if secret else f", got {error['input']!r}"
+    return f"{'__'.join([name, *path]).upper()}: {error['msg'][0].lower()}{error['msg'][1:]}{got}."
+
+
+class Settings(EnvironmentSettings):
+    """The core's settings. `.env.example` explains each; a test keeps the two in step."""
+
+    celery_app: str | None = Field(None, description="The Celery app the workers run, as module:attribute")
+    celery_broker_url: SecretStr | None = Field(None, description="The broker; empty: the Redis that `make up` starts")
+    celery_result_backend: SecretStr | None = Field(None, description="Results and workflow records; empty: where the broker is")
+    config_dir: Path = Field(ROOT / "config", description="The folder of queues.toml and events.toml")
+    demo: bool = Field(default=False, description="Supplier, seed data and the demo's programs: 1 or 0")
+    flower_basic_auth: SecretStr | None = Field(None, description="user:password of Flower; empty: generated")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Flower's port on 127.0.0.1")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: colour on a terminal, else JSON")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Of our processes")
+    queue: str | None = Field(None, description="The queue this worker process consumes; set by the supervisor")
+    queues: dict[str, dict[str, str]] = Field(default_factory=dict, description="QUEUES__<QUEUE>__<KEY> overrides")
+    redis_port: int = Field(6380, ge=1, le=65535, description="The port of the Redis that `make up` starts")
+    state_dir: Path = Field(ROOT / ".switchyard", description="Everything a running local deployment writes")
+    task_routes: dict[str, str] = Field(default_factory=dict, description='{"task": "queue"}: re-routes single tasks')
+    timezone: str = Field("UTC", description="The time zone of the schedules in events.toml")
+    workflow_expires: int = Field(604800, ge=60, description="Seconds a workflow's record outlives its last progress")
+
+    @field_validator("state_dir", "config_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value if value.is_absolute() else ROOT / value
+
+    def secret_file(self, name: str) -> Path:
+        """Where `make up` keeps the generated secret `name` (mode 0600)."""
+        return self.state_dir / "secrets" / name
+
+    def broker_url(self) -> str:
+        """The broker's URL with its password. Raises ConfigError while no deployment has been brought up."""
+        return self._redis_url(self.celery_broker_url, database=0)
+
+    def result_backend_url(self) -> str:
+        """The URL of results and workflow records, with its password. Raises as `broker_url` does."""
+        return self._redis_url(self.celery_result_backend or self.celery_broker_url, database=1)
+
+    def _redis_url(self, given: SecretStr | None, database: int) -> str:
+        if given is not None:
+            return given.get_secret_value()
+        try:
+            password = self.secret_file("redis_password").read_text().strip()
+        except FileNotFoundError:
+            raise ConfigError("There is no deployment here yet: run `make up`, or set CELERY_BROKER_URL.") from None
+        return f"redis://:{quote(password, safe='')}@127.0.0.1:{self.redis_port}/{database}"
+
+
+@cache
+def settings() -> Settings:
+    """The core's settings, read once per process."""
+    return Settings.load()

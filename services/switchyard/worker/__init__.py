@@ -1,0 +1,1 @@
+"""What runs in a queue's worker process."""

@@ -1,0 +1,59 @@
+"""A queue's settings in, its Celery worker out: this process becomes it. One command for every queue; the environment differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from importlib.util import find_spec
+
+from switchyard.errors import ConfigError
+from switchyard.queues import Queue, Queues
+from switchyard.settings import Settings, environment
+from switchyard.worker.health import FINGERPRINT
+
+
+def worker_environment(queue: Queue) -> dict[str, str]:
+    """What Celery's command line reads for this queue: each of its options from CELERY_WORKER_<OPTION>."""
+    slots = {"AUTOSCALE": "{},{}".format(*queue.autoscale)} if queue.autoscale else {"CONCURRENCY": str(queue.concurrency)}
+    options = {
+        "QUEUES": queue.name,
+        "HOSTNAME": f"{queue.name}@%h",
+        "LOGLEVEL": queue.log_level,
+        "OPTIMIZATION": "fair",
+        "TIME_LIMIT": f"{queue.time_limit:g}",
+        # Each costs connections and a second at every start; nothing here reads what they say.
+        "WITHOUT_GOSSIP": "1",
+        "WITHOUT_MINGLE": "1",
+        **slots,
+    }
+    if queue.events:
+        options["TASK_EVENTS"] = "1"
+    if queue.pool == "prefork":
+        # A child that has grown beyond its share is replaced after its task; in KiB.
+        options["MAX_MEMORY_PER_CHILD"] = str(queue.memory // 1024 // queue.slots)
+    return {f"CELERY_WORKER_{option}": value for option, value in options.items()}
+
+
+def fingerprint(config: Settings, queue: Queue) -> str:
+    """Changes when a worker of this queue must be started anew to run as configured."""
+    relevant = config.model_dump(mode="json", include={"celery_app", "redis_port", "task_routes", "workflow_expires", "log_format"})
+    urls = [url.get_secret_value() if url else "" for url in (config.celery_broker_url, config.celery_result_backend)]
+    text = json.dumps([relevant, urls, queue.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def become_worker(config: Settings, queues: Queues) -> None:
+    """Replace this process by the Celery worker of `config.queue`. Raises ConfigError for what cannot start."""
+    if not config.queue:
+        raise ConfigError("QUEUE is not set; it names the queue this worker consumes.")
+    if not config.celery_app:
+        raise ConfigError("CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env.")
+    queue = queues[config.queue]
+    if queue.green and find_spec(queue.pool) is None:
+        raise ConfigError(f"queues.{queue.name}.pool: {queue.pool!r} is not installed; add it to your requirements.")
+    # The pool goes on the command line: only there is it seen early enough for monkey patching.
+    command = [sys.executable, "-m", "celery", "-q", "-A", config.celery_app, "worker", "-P", queue.pool]
+    child = {**environment(), **worker_environment(queue), FINGERPRINT: fingerprint(config, queue)}
+    os.execve(sys.executable, command, child)  # noqa: S606  no shell: this process becomes the worker

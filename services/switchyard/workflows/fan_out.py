@@ -1,0 +1,118 @@
+"""Starts workflows: `start` by one small message from anywhere, `fan_out` inside the task that message runs."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import redis
+from celery import Celery, current_task
+from celery.app.task import Task
+from kombu.exceptions import OperationalError
+from kombu.utils.json import dumps
+from structlog.contextvars import bind_contextvars
+
+from switchyard.errors import WorkflowError
+from switchyard.logs import get_logger
+from switchyard.settings import settings
+from switchyard.workflows import publishing, record
+from switchyard.workflows.record import patiently
+
+log = get_logger(__name__)
+
+
+def start(app: Celery, task: str, **kwargs: Any) -> str:
+    """Start the workflow that `task` fans out, by publishing that task by name; returns the workflow's id.
+
+    The record exists before the message does, so the id can be asked about at once. Raises WorkflowError when the
+    broker takes no message; nothing is left behind then.
+    """
+    workflow_id = str(uuid.uuid4())
+    key, client = record.meta_key(workflow_id), record.client()
+    try:
+        now = client.time()[0]
+        fields = {"state": "waiting", "name": task, "attempt": 1, "created": now, "updated": now}
+        client.pipeline().hset(key, mapping=fields).expire(key, settings().workflow_expires).execute()
+        app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
+    except (redis.RedisError, OperationalError) as exc:
+        raise WorkflowError(f"The broker takes no message ({exc}); nothing was started. Is it up? `make ps`") from exc
+    return workflow_id
+
+
+def fan_out(
+    each: Task[Any, Any] | str, items: Iterable[Any], *, callback: Task[Any, Any] | str,
+    chunk_size: int = 100, concurrency: int = 16, workflow_id: str | None = None,
+) -> str:  # fmt: skip
+    """Run `each(item)` for every item, then `callback(results)` with one result per item, in order; returns the id.
+
+    Call it inside a task: that task's id becomes the workflow's, so a task that is delivered twice starts one workflow.
+    Items go out in chunks of `chunk_size`, stored in the record; `concurrency` items of a chunk run at once on gevent
+    and threads. An item that raises, exceeds its queue's `time_limit` or returns what JSON cannot carry counts as
+    `{"status": false, "message": <why>}`; the callback runs all the same. Raises WorkflowError outside a task.
+    """
+    workflow_id = workflow_id or _current_task_id()
+    bind_contextvars(workflow_id=workflow_id)
+    names = {"each": _name(each), "callback": _name(callback)}
+    starter = str(uuid.uuid4())
+    fields = {**names, "name": current_task.name if current_task else names["each"], "attempt": 1,
+              "chunk_size": chunk_size, "concurrency": concurrency}  # fmt: skip
+    args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
+    state, was_each, was_callback = patiently(lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN], args))
+    if (was_each, was_callback) not in (("", ""), tuple(names.values())):
+        raise WorkflowError(
+            f"Workflow {workflow_id} runs {was_each!r} already; a task that fans out twice gives each its own workflow_id."
+        )
+    if state in ("", "waiting", "starting"):
+        _store(workflow_id, starter, items, chunk_size)
+    _publish(workflow_id)
+    return workflow_id
+
+
+def _current_task_id() -> str:
+    if not current_task or current_task.request.called_directly:
+        raise WorkflowError(
+            "fan_out was called outside a task, where its messages would be published inside a request. "
+            "Put it in a task and start that by name: switchyard.workflows.start(app, 'task_name')."
+        )
+    return str(current_task.request.id)
+
+
+def _name(task: Task[Any, Any] | str) -> str:
+    return task if isinstance(task, str) else str(task.name)
+
+
+def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int) -> None:
+    """Store the items chunk by chunk; nothing runs until all are there, so that a lost starter can begin again."""
+    keys = [record.meta_key(workflow_id), record.items_key(workflow_id), record.OPEN]
+    total = chunks = 0
+    for page in _batched(enumerate(_batched(items, chunk_size)), record.PAGE):
+        stored = list(itertools.chain(*((number, dumps(chunk)) for number, chunk in page)))
+        total, chunks = total + sum(len(chunk) for _, chunk in page), chunks + len(page)
+        _run_items(keys, [workflow_id, starter, settings().workflow_expires, "", "", *stored])
+    _run_items(keys, [workflow_id, starter, settings().workflow_expires, total, chunks])
+    log.info("workflow_started", total=total, chunks=chunks)
+
+
+def _run_items(keys: list[str], args: list[Any]) -> None:
+    if not patiently(lambda: record.run_script("items", keys, args)):
+        raise WorkflowError(f"Workflow {args[0]} was taken over by another delivery of its task, or ended; this one stops.")
+
+
+def _publish(workflow_id: str) -> None:
+    """Publish the chunks that are not out yet; an empty workflow goes straight to its callback."""
+    meta = patiently(lambda: record.read(workflow_id))
+    if meta.state != "running":
+        return
+    if not meta.total:
+        publishing.call_back(meta)
+        return
+    published = patiently(lambda: record.client().hget(record.meta_key(workflow_id), "published"))
+    publishing.chunks(meta, range(int(published or 0), meta.chunks))
+
+
+def _batched(iterable: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(iterable)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,178 @@
+"""Items of one chunk in, an outcome for each out, whatever they do: raise, hang, exit, or return what JSON cannot carry."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+from kombu.utils.compat import detect_environment
+from kombu.utils.json import dumps
+
+from switchyard.logs import get_logger
+from switchyard.worker import stopping
+
+#: A larger result would stall Redis for everyone; 512 MB it refuses outright.
+MAX_RESULT_BYTES = 16 * 1024**2
+#: Seconds an item may outlive its limit before its thread is given up: threads cannot be interrupted.
+GRACE = 2.0
+
+log = get_logger(__name__)
+
+
+class ItemTimeLimit(BaseException):  # noqa: N818  a signal, as gevent.Timeout is: `except Exception` must not swallow it
+    """Raised inside an item when its time limit is over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item. `error` is empty if it returned; `result` is the JSON that is recorded either way."""
+
+    index: int
+    result: str
+    ok: bool
+    error: str = ""
+
+
+def failure(index: int, error: str) -> Outcome:
+    """The false result that stands for an item that gave none of its own."""
+    return Outcome(index, dumps({"status": False, "message": error}), ok=False, error=error)
+
+
+def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
+    """`function(item)` within `limit` seconds. Raises nothing but what stops the worker."""
+    try:
+        with interrupted_after(limit):
+            value = function(item)
+    except ItemTimeLimit:
+        return failure(index, f"exceeded its time limit of {limit:g} s")
+    except (WorkerShutdown, WorkerTerminate):
+        raise
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  an item may raise anything, and has exactly one result
+        log.warning("item_raised", index=index, item=repr(item)[:200], exc_info=exc)
+        return failure(index, f"{type(exc).__name__}: {exc}")
+    return _outcome(index, value)
+
+
+def _outcome(index: int, value: Any) -> Outcome:
+    try:
+        text = dumps(value)
+    except Exception as exc:  # noqa: BLE001  an object may raise anything while it is serialised
+        return failure(index, f"returned what JSON cannot carry: {exc}")
+    if len(text) > MAX_RESULT_BYTES:
+        return failure(index, f"returned {len(text)} bytes of JSON; expected at most {MAX_RESULT_BYTES}")
+    return Outcome(index, text, ok=not (isinstance(value, dict) and value.get("status") is False))
+
+
+def interrupted_after(limit: float) -> AbstractContextManager[Any]:
+    """Raise ItemTimeLimit inside the block after `limit` seconds, by what this pool has: a green timeout, or an alarm
+    where the main thread runs the task (prefork, solo). A thread of the threads pool cannot be interrupted.
+    """
+    environment = detect_environment()
+    if environment == "gevent":
+        import gevent  # noqa: PLC0415  only where it is what runs the tasks
+
+        return gevent.Timeout(limit, ItemTimeLimit)  # type: ignore[no-any-return]
+    if environment == "eventlet":
+        import eventlet  # noqa: PLC0415  only where it is installed
+
+        return eventlet.Timeout(limit, ItemTimeLimit)  # type: ignore[no-any-return]
+    return _alarm(limit) if threading.current_thread() is threading.main_thread() else nullcontext()
+
+
+@contextmanager
+def _alarm(limit: float) -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise ItemTimeLimit
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def runs_concurrently() -> bool:
+    """Whether this pool can run several items of a chunk at once."""
+    return detect_environment() != "default" or threading.current_thread() is not threading.main_thread()
+
+
+def one_by_one(function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], limit: float) -> Iterator[Outcome]:
+    """Outcomes in order. Starts no item once the worker is stopping or one `limit` is over."""
+    over = time.monotonic() + limit
+    for index, item in todo:
+        if stopping.is_set() or time.monotonic() > over:
+            return
+        yield call(function, index, item, limit)
+
+
+class Crew:
+    """Runs items at once, in daemon threads; where gevent or eventlet has patched `threading`, these are greenlets."""
+
+    def __init__(self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float) -> None:
+        self.function, self.limit = function, limit
+        self.over = time.monotonic() + limit
+        self.todo = iter(todo)
+        self.lock = threading.Lock()
+        self.running: dict[int, float] = {}
+        self.finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self.members = 0
+        for _ in range(size):
+            self._hire()
+
+    def _hire(self) -> None:
+        self.members += 1
+        threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
+
+    def _next(self) -> tuple[int, Any] | None:
+        with self.lock:
+            if stopping.is_set() or time.monotonic() > self.over:
+                return None
+            index, item = next(self.todo, (None, None))
+            if index is None:
+                return None
+            self.running[index] = time.monotonic()
+            return index, item
+
+    def _work(self) -> None:
+        while (found := self._next()) is not None:
+            self.finished.put(call(self.function, *found, self.limit))
+        self.finished.put(None)
+
+    def outcomes(self, tick: float) -> Iterator[Outcome | None]:
+        """Outcomes as they come, and None at least every `tick` seconds."""
+        while self.members > 0 or self.running:
+            try:
+                outcome = self.finished.get(timeout=tick)
+            except queue.Empty:
+                yield from self._given_up()
+                yield None
+                continue
+            if outcome is None:
+                self.members -= 1
+            elif self.running.pop(outcome.index, None) is not None:
+                yield outcome
+
+    def _given_up(self) -> Iterator[Outcome]:
+        late = [i for i, begun in self.running.items() if time.monotonic() - begun > self.limit + GRACE]
+        for index in late:
+            del self.running[index]
+            self.members -= 1  # its thread is stuck: whatever it does now, nobody waits for it
+            self._hire()
+            yield failure(index, f"exceeded its time limit of {self.limit:g} s")
+
+
+def at_once(
+    function: Callable[[Any], Any], todo: list[tuple[int, Any]], *, size: int, limit: float, tick: float
+) -> Iterator[Outcome | None]:
+    """Outcomes of `size` items at a time, as they come, and None at least every `tick` seconds."""
+    return Crew(function, todo, min(size, len(todo)), limit).outcomes(tick)

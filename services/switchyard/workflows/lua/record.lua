@@ -1,0 +1,28 @@
+-- Records results of a chunk's items: the first result of an item stays, so a chunk that runs twice counts once.
+-- KEYS: meta, results, failed, open   ARGV: id, attempt, expires (s), (index, ok, result)...
+-- Returns 'gone', 'stale' (another attempt), or the state with done and total.
+local meta, results, failed, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local found = redis.call('HMGET', meta, 'state', 'attempt', 'total')
+if not found[1] then return {'gone', 0, 0} end
+if found[2] ~= ARGV[2] then return {'stale', 0, 0} end
+local done, bad = 0, 0
+for i = 4, #ARGV, 3 do
+  if redis.call('HSETNX', results, ARGV[i], ARGV[i + 2]) == 1 then
+    done = done + 1
+    if ARGV[i + 1] == '0' then
+      bad = bad + 1
+      redis.call('ZADD', failed, ARGV[i], ARGV[i])
+    end
+  end
+end
+local all = redis.call('HINCRBY', meta, 'done', done)
+if bad > 0 then redis.call('HINCRBY', meta, 'failed', bad) end
+if done > 0 then
+  local now = redis.call('TIME')[1]
+  redis.call('HSET', meta, 'updated', now)
+  if found[1] == 'running' then redis.call('ZADD', open, now, ARGV[1]) end
+  redis.call('EXPIRE', meta, ARGV[3])
+  redis.call('EXPIRE', results, ARGV[3])
+  redis.call('EXPIRE', failed, ARGV[3])
+end
+return {found[1], all, tonumber(found[3])}

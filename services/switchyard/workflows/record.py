@@ -1,0 +1,183 @@
+"""A workflow's record in Redis: items and results in, progress and the callback's input out. The only place that knows its keys."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar, cast
+
+import redis
+from kombu.utils.json import dumps, loads
+from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis' own names
+from redis.retry import Retry
+
+from switchyard.errors import UnknownWorkflow
+from switchyard.logs import get_logger
+from switchyard.settings import settings
+from switchyard.worker import stopping
+
+OPEN = "switchyard:workflows"
+#: States in which nothing of a workflow runs any more.
+ENDED = ("done", "failed")
+#: Redis answers that end by themselves or by an operator's hand: it starts, its disk is full, its memory is full.
+_PASSING = ("MISCONF", "OOM", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN")
+#: Connections of one process; a chunk uses one at a time, and waits for a free one.
+_CONNECTIONS = 64
+#: Items or chunks moved in one round trip.
+PAGE = 100
+
+T = TypeVar("T")
+log = get_logger(__name__)
+
+
+def meta_key(workflow_id: str) -> str:
+    return f"switchyard:workflow:{workflow_id}"
+
+
+def items_key(workflow_id: str) -> str:
+    return f"{meta_key(workflow_id)}:items"
+
+
+def failed_key(workflow_id: str) -> str:
+    return f"{meta_key(workflow_id)}:failed"
+
+
+def deliveries_key(workflow_id: str) -> str:
+    return f"{meta_key(workflow_id)}:deliveries"
+
+
+def results_key(workflow_id: str, chunk: int) -> str:
+    return f"{meta_key(workflow_id)}:results:{chunk}"
+
+
+def client() -> redis.Redis:
+    """This process' client of the result backend; a forked child makes its own."""
+    return _client(os.getpid())
+
+
+@cache
+def _client(pid: int) -> redis.Redis:
+    del pid
+    pool = redis.BlockingConnectionPool.from_url(
+        settings().result_backend_url(), max_connections=_CONNECTIONS, timeout=None, decode_responses=True,
+        socket_timeout=10, socket_connect_timeout=5, retry=Retry(NoBackoff(), 1),
+    )  # fmt: skip
+    return redis.Redis(connection_pool=pool)
+
+
+@cache
+def _script(name: str) -> Script:
+    source = (files("switchyard.workflows") / "lua" / f"{name}.lua").read_text()
+    return cast("Script", client().register_script(source))
+
+
+def run_script(name: str, keys: list[str], args: Iterable[Any]) -> Any:
+    """Run one of `lua/`. Raises redis' own errors; `patiently` outwaits the passing ones."""
+    return _script(name)(keys=keys, args=list(args), client=client())
+
+
+def passing(exc: Exception) -> bool:
+    """Whether Redis will answer again without our doing anything else."""
+    if isinstance(exc, ConnectionError | TimeoutError | BusyLoadingError | OperationalError):
+        return True
+    return isinstance(exc, ResponseError) and str(exc).startswith(_PASSING)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """`call()`, again and again while Redis is away or full: a worker loses nothing by waiting, a lost result hangs a
+    workflow. Gives up only when the worker is stopping; the message then runs again elsewhere.
+    """
+    wait = 0.25
+    while True:
+        try:
+            return call()
+        except (redis.RedisError, OperationalError) as exc:
+            if not passing(exc) or stopping.is_set():
+                raise
+            log.warning("redis_awaited", reason=str(exc), wait_s=wait)
+            time.sleep(wait)
+            wait = min(wait * 2, 5.0)
+
+
+@dataclass(frozen=True)
+class Meta:
+    """A workflow's record without its items and results. Times are seconds since the epoch, by Redis' clock."""
+
+    id: str
+    name: str
+    state: str
+    each: str
+    callback: str
+    chunks: int
+    chunk_size: int
+    total: int
+    concurrency: int
+    attempt: int
+    done: int
+    failed: int
+    created: float
+    updated: float
+    result: Any
+    reason: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state in ENDED
+
+    @classmethod
+    def parse(cls, workflow_id: str, fields: Mapping[str, str]) -> Meta:
+        """The record from Redis' hash. Raises UnknownWorkflow for an empty one."""
+        if not fields.get("state"):
+            raise UnknownWorkflow(f"No workflow has the id {workflow_id!r}; it may have expired.")
+        number = {key: int(fields.get(key) or 0) for key in ("chunks", "chunk_size", "total", "concurrency", "done", "failed")}
+        return cls(
+            id=workflow_id, name=fields.get("name", ""), state=fields["state"], each=fields.get("each", ""),
+            callback=fields.get("callback", ""), attempt=int(fields.get("attempt") or 1),
+            created=float(fields.get("created") or 0), updated=float(fields.get("updated") or 0),
+            result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""), **number,
+        )  # fmt: skip
+
+
+def read(workflow_id: str) -> Meta:
+    """A workflow's record as it is now. Raises UnknownWorkflow, or redis' errors."""
+    return Meta.parse(workflow_id, cast("dict[str, str]", client().hgetall(meta_key(workflow_id))))
+
+
+def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[Any], dict[str, str]]]:
+    """Of each chunk its number, its items and its recorded results (item's index in the workflow -> JSON)."""
+    numbers = list(chunks)
+    for start in range(0, len(numbers), PAGE):
+        some = numbers[start : start + PAGE]
+        pipe = client().pipeline(transaction=False)
+        pipe.hmget(items_key(workflow_id), [str(number) for number in some])
+        for number in some:
+            pipe.hgetall(results_key(workflow_id, number))
+        items, *results = pipe.execute()
+        for number, chunk_items, chunk_results in zip(some, items, results, strict=True):
+            yield number, loads(chunk_items) if chunk_items else [], chunk_results
+
+
+def failed_items(workflow_id: str) -> Iterator[tuple[Any, Any]]:
+    """Each failed item with its result, in order."""
+    meta = read(workflow_id)
+    indices = {int(index) for index in client().zrange(failed_key(workflow_id), 0, -1)}
+    position = 0
+    for _, items, results in page(workflow_id, range(meta.chunks)):
+        for offset, item in enumerate(items):
+            if position + offset in indices:
+                yield item, loads(results[str(position + offset)])
+        position += len(items)
+
+
+def finish(workflow_id: str, *, attempt: int | None, state: str, result: Any = None, reason: str = "") -> bool:
+    """End the workflow, unless it has ended or moved to another attempt. True if this call ended it."""
+    args = (workflow_id, attempt or "", state, "" if result is None else dumps(result), reason, settings().workflow_expires)
+    return bool(patiently(lambda: run_script("finish", [meta_key(workflow_id), OPEN], args)))
