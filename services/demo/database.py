@@ -1,6 +1,7 @@
 """A database URL comes in, an engine for SQLite or PostgreSQL goes out to the store."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -54,5 +55,19 @@ def _open_sqlite(url: URL) -> Engine:
 def _tune_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     # WAL lets the supplier and the summary read while workers write. NORMAL leaves out the fsync of each commit:
     # a killed process still loses nothing, only a power cut may take the last commits (never the file).
-    connection.execute("PRAGMA journal_mode=WAL")
+    _turn_wal_on(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _turn_wal_on(connection: sqlite3.Connection) -> None:
+    # The one statement that does not wait for its turn: of several processes that open a new file, some are refused.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

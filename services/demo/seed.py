@@ -111,3 +111,7 @@ def _tell_supplier(console: Console) -> None:
         console.print(f"The supplier now serves {json.loads(reply.data)['products']} products.")
     else:
         console.print(f"The supplier on port {demo_settings().supplier_port} was not told. Restart it.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

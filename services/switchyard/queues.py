@@ -21,6 +21,8 @@ EVERYTHING_ELSE = "*"
 RUN_TIME_KEYS = ("autoscale", "concurrency", "events", "log_level", "prefetch")
 #: Seconds between the end of `drain` and the kill, for what finished to be acknowledged.
 STOP_MARGIN = 15
+#: Seconds a task that ended at its limit has to be acknowledged before its message is taken for lost.
+VISIBILITY_MARGIN = 15
 #: Seconds a chunk may take beyond its last item, for its results to be recorded.
 CHUNK_MARGIN = 10
 #: Tasks that come with Celery or the core; they are routed by whoever publishes them.
@@ -147,7 +149,7 @@ class Queues(BaseModel):
         """Seconds after which the stock transport gives an unacknowledged message to another worker. Longer than any
         task may take, or it would run twice: https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
         """
-        return max(queue.chunk_time_limit for queue in self.by_name.values()) + 60
+        return max(queue.chunk_time_limit for queue in self.by_name.values()) + VISIBILITY_MARGIN
 
     def refusals(self, tasks: Iterable[str]) -> list[str]:
         """What is wrong between the globs and the tasks that really exist: one sentence each."""

@@ -1,6 +1,7 @@
 """Many callers, few transactions."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
@@ -125,7 +126,7 @@ def test_a_leader_that_is_stopped_takes_nobody_with_it(database):
     for other in others:
         other.start()
     while len(commits._waiting) + sum(attempts[:1]) < 3:  # all have joined, in the leader's batch or behind it
-        pass
+        time.sleep(0.001)
     others_wait.set()
     for thread in (leader, *others):
         thread.join(timeout=30)

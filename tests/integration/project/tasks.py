@@ -1,0 +1,101 @@
+"""Items and callbacks that misbehave on request. Each begin of an item is noted in a file, so that a test can count them."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from celery import shared_task
+
+from switchyard.workflows import current, fan_out
+
+FOLDER = Path(os.environ["TEST_FOLDER"])
+
+
+def note(name, text):
+    with (FOLDER / name).open("a") as file:
+        file.write(f"{text}\n")
+
+
+@shared_task(name="misbehave")
+def misbehave(item):
+    note("begun", item)
+    match item:
+        case "raises":
+            raise ValueError("on purpose")
+        case "exits":
+            sys.exit(3)
+        case "hangs":
+            time.sleep(60)
+        case "returns a set":
+            return {1, 2}
+        case "returns itself":
+            loop = []
+            loop.append(loop)
+            return loop
+        case "says false":
+            return {"status": False, "message": "I say so"}
+        case "kills its process":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hangs beyond interruption":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            time.sleep(60)
+        case ["waits until begun", count, *_]:
+            while len((FOLDER / "begun").read_text().splitlines()) < count:
+                time.sleep(0.05)
+        case ["sleeps", seconds, *_]:
+            time.sleep(seconds)
+    return item
+
+
+@shared_task(name="collect")
+def collect(results):
+    workflow = current()
+    note("called_back", f"{workflow.id}/{workflow.attempt} {len(results)}")
+    return {"results": results, "key": f"{workflow.id}/{workflow.attempt}"}
+
+
+@shared_task(name="collect_badly")
+def collect_badly(results):
+    raise RuntimeError("the callback breaks")
+
+
+@shared_task(name="collect_slowly")
+def collect_slowly(results):
+    time.sleep(60)
+
+
+@shared_task(name="collect_fatally")
+def collect_fatally(results):
+    note("called_back", "fatally")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(name="spread")
+def spread(items, callback="collect", chunk_size=10, concurrency=16):
+    return fan_out(misbehave, items, callback=callback, chunk_size=chunk_size, concurrency=concurrency)
+
+
+@shared_task(name="spread_nothing_but_raise")
+def spread_nothing_but_raise():
+    raise LookupError("no items today")
+
+
+@shared_task(name="spread_from_a_broken_source")
+def spread_from_a_broken_source():
+    def items():
+        yield from range(500)
+        raise LookupError("the source broke in the middle")
+
+    return fan_out(misbehave, items(), callback=collect)
+
+
+@shared_task(name="spread_twice")
+def spread_twice():
+    first = fan_out(misbehave, [1], callback=collect)
+    try:
+        fan_out(misbehave, [2], callback=collect_badly)
+    except Exception as exc:
+        note("second", exc)
+    return first

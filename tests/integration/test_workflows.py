@@ -1,0 +1,278 @@
+"""Workflows on real workers and a real Redis: whatever items and callbacks do, a workflow ends, or says why it could not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from tests.support import eventually
+
+POOLS = ["gevent", "prefork", "threads", "solo"]
+QUEUES = '[queues.default]\ntasks = ["*"]\npool = "{pool}"\nconcurrency = 4\ntime_limit = {time_limit}\ndrain = 10\n'
+
+
+def false(message: str) -> dict[str, object]:
+    return {"status": False, "message": message}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_every_item_has_one_result_in_order_whatever_it_does(deployment, workflow, pool):
+    """One result per item, in order, errors included, on every pool; the callback gets them all, and the failed are named."""
+    deployment.queues(QUEUES.format(pool=pool, time_limit=2))
+    deployment.start_worker()
+    items = [*range(30), "raises", "exits", "hangs", "returns a set", "returns itself", "says false", {"a": [None, 1.5]}]
+
+    ended = workflow(deployment, "spread", items=items).wait()
+
+    expected = {
+        "raises": false("ValueError: on purpose"),
+        "exits": false("SystemExit: 3"),
+        "hangs": false("exceeded its time limit of 2 s"),
+        "returns a set": false("returned what JSON cannot carry: Object of type set is not JSON serializable"),
+        "returns itself": false("returned what JSON cannot carry: Circular reference detected"),
+        "says false": false("I say so"),
+    }
+    assert ended["state"] == "done"
+    assert ended["result"]["results"] == [expected.get(item, item) if isinstance(item, str) else item for item in items]
+    assert ended["failed_items"] == [[item, result] for item, result in expected.items()]
+    assert (ended["total"], ended["done"], ended["failed"]) == (len(items), len(items), 6)
+
+
+@pytest.mark.parametrize("pool", ["gevent", "threads"])
+def test_items_of_a_chunk_run_at_the_same_time(deployment, workflow, pool):
+    """Ten items that each wait for the other nine to have begun can only end if they run at once."""
+    deployment.queues(QUEUES.format(pool=pool, time_limit=30))
+    deployment.start_worker()
+
+    ended = workflow(deployment, "spread", items=[["waits until begun", 10, n] for n in range(10)], chunk_size=10).wait()
+
+    assert ended["failed"] == 0
+
+
+def test_progress_can_be_read_while_a_workflow_runs_and_its_record_expires(deployment, workflow):
+    """While a chunk runs, what it has done is in the record already; every key of the record has an expiry."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=30))
+    deployment.start_worker()
+
+    started = workflow(deployment, "spread", items=[*range(5), ["sleeps", 4]], chunk_size=6)
+
+    eventually(lambda: started.fields().get("done") == "5", "five of six items to be done")
+    assert started.fields()["state"] == "running"
+    started.wait()
+    client = deployment.server.client()
+    keys = list(client.scan_iter("switchyard:workflow:*"))
+    assert len(keys) >= 4
+    assert all(0 < client.ttl(key) <= 604800 for key in keys)
+    assert client.zcard("switchyard:workflows") == 0
+
+
+def test_a_workflow_without_items_calls_back_with_an_empty_list(deployment, workflow):
+    """Nothing to do is an end like any other."""
+    deployment.queues(QUEUES.format(pool="solo", time_limit=5))
+    deployment.start_worker()
+    assert workflow(deployment, "spread", items=[]).wait()["result"]["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "kwargs", "reason"),
+    [
+        # the task raises before it fans out
+        ("spread_nothing_but_raise", {}, "LookupError: no items today"),
+        # the items' source breaks half way through: nothing has run yet, and nothing will
+        ("spread_from_a_broken_source", {}, "LookupError: the source broke in the middle"),
+        # nobody knows the task
+        ("no_such_task", {}, "no worker knows the task 'no_such_task'"),
+        # the callback raises, hangs, or does not exist
+        ("spread", {"items": [1], "callback": "collect_badly"}, "its callback failed: RuntimeError: the callback breaks"),
+        ("spread", {"items": [1], "callback": "collect_slowly"}, "its callback failed: exceeded its time limit of 2 s"),
+        ("spread", {"items": [1], "callback": "no_such_callback"}, "no task 'no_such_callback' in this worker"),
+    ],
+)
+def test_a_workflow_that_cannot_succeed_says_why(deployment, workflow, task, kwargs, reason):
+    """It ends as failed with the reason, instead of waiting for ever."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=2))
+    deployment.start_worker()
+
+    ended = workflow(deployment, task, **kwargs).wait()
+
+    assert ended["state"] == "failed"
+    assert reason in ended["reason"]
+
+
+def test_an_item_that_kills_its_process_fails_alone(deployment, workflow):
+    """A lost prefork child's chunk runs again, what was done is not done again, and the killer is found and named."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=5))
+    deployment.start_worker()
+
+    ended = workflow(deployment, "spread", items=[0, 1, "kills its process", 3, 4], chunk_size=5).wait(120)
+
+    assert ended["state"] == "done"
+    assert [item for item, _ in ended["failed_items"]] == ["kills its process"]
+    assert "its worker was lost each time it ran" in ended["failed_items"][0][1]["message"]
+    assert [r for r in ended["result"]["results"] if r in (0, 1, 3, 4)] == [0, 1, 3, 4]
+
+
+def test_an_item_that_no_alarm_can_interrupt_fails_alone(deployment, workflow):
+    """The pool kills its child at the chunk's limit; after some rounds the item is named, and the callback runs."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=1))
+    deployment.start_worker()
+
+    ended = workflow(deployment, "spread", items=[0, "hangs beyond interruption", 2], chunk_size=3).wait(180)
+
+    assert [item for item, _ in ended["failed_items"]] == ["hangs beyond interruption"]
+    assert ended["result"]["results"][0] == 0
+    assert ended["result"]["results"][2] == 2
+
+
+def test_a_callback_that_kills_its_process_ends_the_workflow(deployment, workflow):
+    """It is called again a bounded number of times, then the workflow says what happened."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=5))
+    deployment.start_worker()
+
+    ended = workflow(deployment, "spread", items=[1], callback="collect_fatally").wait(120)
+
+    assert ended["state"] == "failed"
+    assert "its callback was lost 10 times" in ended["reason"]
+    assert len((deployment.folder / "called_back").read_text().splitlines()) == 10
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_is_stopped_hands_back_what_it_has_not_begun(deployment, workflow, pool):
+    """SIGTERM in mid-chunk: running items finish, the next worker runs the rest, and no item begins twice."""
+    deployment.queues(QUEUES.format(pool=pool, time_limit=30))
+    first = deployment.start_worker()
+    items = [["sleeps", 0.3, n] for n in range(60)]
+    started = workflow(deployment, "spread", items=items, chunk_size=20, concurrency=2)
+    begun = deployment.folder / "begun"
+    eventually(lambda: begun.exists() and begun.read_text().count("\n") >= 3, "some items to have begun")
+
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    assert started.fields()["state"] == "running"
+    deployment.start_worker()
+
+    assert started.wait()["result"]["results"] == items
+    assert sorted(begun.read_text().splitlines()) == sorted(str(item) for item in items)
+
+
+def test_a_killed_workers_chunks_run_again_after_the_visibility_timeout(deployment, workflow):
+    """kill -9 of a whole prefork worker: another one takes its messages over and runs only what has no result."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=1))
+    first = deployment.start_worker()
+    items = [["sleeps", 0.2, n] for n in range(80)]
+    started = workflow(deployment, "spread", items=items, chunk_size=20)
+    eventually(lambda: int(started.fields().get("done", 0)) >= 5, "some results to be recorded")
+
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    deployment.start_worker()
+
+    assert started.wait(120)["result"]["results"] == items
+
+
+def test_a_workflow_survives_the_death_of_redis(own_deployment, workflow):
+    """kill -9 of Redis in mid-workflow: workers wait for it, and the workflow ends as if nothing had happened."""
+    own_deployment.queues(QUEUES.format(pool="threads", time_limit=30))
+    own_deployment.start_worker()
+    items = [["sleeps", 0.2, n] for n in range(200)]
+    started = workflow(own_deployment, "spread", items=items, chunk_size=50, concurrency=2)
+    eventually(lambda: int(started.fields().get("done", 0)) >= 5, "some results to be recorded")
+
+    own_deployment.server.kill()
+    own_deployment.server.start()
+
+    assert started.wait()["result"]["results"] == items
+
+
+def test_a_task_that_is_delivered_twice_starts_one_workflow(deployment, workflow):
+    """The task's id is the workflow's: the second delivery finds the record, and the callback runs once."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=5))
+    started = workflow(deployment, "spread", items=[1, 2, 3])
+    client = deployment.server.client(0)
+    client.lpush("default", client.lindex("default", 0))
+
+    deployment.start_worker()
+    started.wait()
+    eventually(lambda: client.llen("default") == 0 and client.hlen("unacked") == 0, "both deliveries to be acknowledged")
+
+    assert (deployment.folder / "called_back").read_text().splitlines() == [f"{started.id}/1 3"]
+
+
+def test_a_task_that_fans_out_twice_must_name_the_second_workflow(deployment, workflow):
+    """Two workflows cannot share one task's id; the second call says so and the first is not harmed."""
+    deployment.queues(QUEUES.format(pool="solo", time_limit=5))
+    deployment.start_worker()
+
+    assert workflow(deployment, "spread_twice").wait()["result"]["results"] == [1]
+    assert "gives each its own workflow_id" in (deployment.folder / "second").read_text()
+
+
+def test_starting_a_workflow_is_one_small_message(deployment, workflow):
+    """However many items it will have, a producer publishes one message; the chunks are a worker's business."""
+    deployment.queues(QUEUES.format(pool="gevent", time_limit=5))
+    started = workflow(deployment, "spread", items=[1])
+    client = deployment.server.client(0)
+    assert client.llen("default") == 1
+    assert len(client.lindex("default", 0)) < 2000
+    assert started.fields()["state"] == "waiting"
+
+
+def test_fan_out_in_a_request_is_refused(deployment):
+    """Outside a task it would publish inside a request; the error says what to call instead."""
+    deployment.queues(QUEUES.format(pool="solo", time_limit=5))
+    said = deployment.python(
+        "from project.celery import app\nfrom project.tasks import misbehave, collect\n"
+        "from switchyard.workflows import fan_out\nfrom switchyard.errors import WorkflowError\n"
+        "try:\n    fan_out(misbehave, [1], callback=collect)\nexcept WorkflowError as exc:\n    print(exc)"
+    )
+    assert "switchyard.workflows.start(app, 'task_name')" in said
+
+
+def test_a_broker_that_is_away_takes_no_workflow_and_keeps_nothing(own_deployment):
+    """The producer says so in a sentence, at once."""
+    own_deployment.queues(QUEUES.format(pool="solo", time_limit=5))
+    own_deployment.server.kill()
+    said = own_deployment.python(
+        "from switchyard.producer import app\nfrom switchyard.workflows import start\nfrom switchyard.errors import WorkflowError\n"
+        "try:\n    start(app, 'spread', items=[1])\nexcept WorkflowError as exc:\n    print(exc)"
+    )
+    assert "nothing was started" in said
+    own_deployment.server.start()
+
+
+def test_the_sweep_publishes_again_what_a_lost_message_should_have_done(deployment, workflow):
+    """A message that vanished from Redis for good: the sweep finds the workflow stalled and re-drives it."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=1))
+    started = workflow(deployment, "spread", items=list(range(25)))
+    worker = deployment.start_worker()
+    started.wait()
+    worker.send_signal(signal.SIGTERM)
+    worker.wait()
+    # As a kill between kombu's BRPOP and its record leaves it: two chunks without results, and no message for them.
+    client = deployment.server.client()
+    client.delete(f"switchyard:workflow:{started.id}:results:0", f"switchyard:workflow:{started.id}:results:2")
+    client.hset(f"switchyard:workflow:{started.id}", mapping={"state": "running", "done": 10, "joins": 0, "result": ""})
+    client.zadd("switchyard:workflows", {started.id: 1})
+
+    deployment.start_worker()
+    deployment.python("from switchyard.producer import app; app.send_task('switchyard.sweep')")
+
+    assert started.wait()["result"]["results"] == list(range(25))
+
+
+def test_every_log_line_of_a_workflow_carries_its_id(deployment, workflow):
+    """Item, chunk and callback: all lines of the corridor that a task wrote can be found by the workflow's id."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=5))
+    deployment.start_worker()
+    started = workflow(deployment, "spread", items=[1, "raises"])
+    started.wait()
+
+    lines = [json.loads(line) for line in deployment.log().read_text().splitlines() if line.startswith("{")]
+    by_event = {line["event"]: line for line in lines}
+    for event in ("workflow_started", "item_raised", "workflow_done"):
+        assert by_event[event]["workflow_id"] == started.id
+        assert by_event[event]["queue"] == "default"
+        assert by_event[event]["task_id"]
+    assert "ValueError: on purpose" in by_event["item_raised"]["exception"]

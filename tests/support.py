@@ -1,0 +1,142 @@
+"""Real services for tests: a Redis or Valkey of their own, and real workers. What is missing skips on a laptop and fails in CI."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+ROOT = Path(__file__).resolve().parents[1]
+CI = bool(os.environ.get("CI"))
+#: Seconds a condition may take to come true: a busy machine is slow, only a hang is longer.
+PATIENCE = 60
+
+
+def missing(what: str) -> None:
+    """A service that a test needs is not there: say so, and in CI fail."""
+    if CI:
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing here")
+
+
+def eventually(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> object:
+    """Wait until the condition holds and return its value."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {timeout} s in vain for: {what}")
+        time.sleep(0.05)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A Redis or Valkey server that can be killed and started again over the same append-only file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from switchyard.errors import ConfigError
+        from switchyard.runtime.redis_server import find_server
+
+        try:
+            binary = find_server()
+        except ConfigError:
+            missing("a Redis or Valkey server")
+        options = ["--appendonly", "yes", "--save", "", "--dir", str(self.folder), "--bind", "127.0.0.1"]
+        log = (self.folder / "redis.log").open("ab")
+        self.process = subprocess.Popen([binary, "--port", str(self.port), *options], stdout=log, stderr=log)
+        log.close()
+        eventually(self.answers, "the Redis server to answer")
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self, database: int = 1) -> redis.Redis:
+        return redis.Redis(port=self.port, db=database, decode_responses=True, socket_timeout=5)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        url = f"redis://127.0.0.1:{self.port}"
+        return {"CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1"}
+
+
+class Deployment:
+    """Somebody's project on our workers, without supervisord: its environment, its workers, and a way to ask it things."""
+
+    def __init__(self, server: Server, folder: Path, app: str, path: Path) -> None:
+        self.server, self.folder = server, folder
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("CELERY", "QUEUE"))},
+            **server.environment,
+            "CELERY_APP": app,
+            "CONFIG_DIR": str(folder),
+            "STATE_DIR": str(folder / "state"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "services"), str(path)]),
+            "TEST_FOLDER": str(folder),
+            "DEMO": "0",
+        }
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def queues(self, toml: str) -> None:
+        (self.folder / "queues.toml").write_text(toml)
+
+    def start_worker(self, queue: str = "default") -> subprocess.Popen[bytes]:
+        """Start a queue's worker and wait until it says that it is ready."""
+        from switchyard.worker.health import is_ready, program_name
+
+        log = self.log(queue).open("ab")
+        command = [sys.executable, "-m", "switchyard", "worker"]
+        worker = subprocess.Popen(
+            command, env={**self.environment, "QUEUE": queue}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        self.workers.append(worker)
+        eventually(
+            lambda: is_ready(self.folder / "state", program_name(queue), worker.pid) or worker.poll() is not None,
+            f"the worker of {queue} to be ready",
+        )
+        assert worker.poll() is None, self.log(queue).read_text()
+        return worker
+
+    def log(self, queue: str = "default") -> Path:
+        return self.folder / f"{queue}.log"
+
+    def python(self, code: str, **extra: str) -> str:
+        """What a Python program of this project prints."""
+        environment = {**self.environment, **extra}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                # The whole group: a prefork worker's children must not outlive the test.
+                os.killpg(worker.pid, 9)
+            worker.wait()
+        if self.server.answers():
+            self.server.client().flushall()
