@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart demo seed start workflow render check test
+.PHONY: help up down ps logs restart demo seed start workflow render check test bench
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -33,6 +33,8 @@ check: ## Lint, types, and that nothing rendered is stale
 	@$(RUN) --dev switchyard.check
 test: ## Every test, fast ones first: make test [T=tests/unit]
 	@$(RUN) --dev pytest $(T)
+bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
+	@$(RUN) bench.$(or $(B),fan_out) $(ARGS)
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

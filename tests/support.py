@@ -128,7 +128,9 @@ class Deployment:
     def python(self, code: str, **extra: str) -> str:
         """What a Python program of this project prints."""
         environment = {**self.environment, **extra}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

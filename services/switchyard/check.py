@@ -17,7 +17,9 @@ CHECKS = (
 
 def main() -> int:
     """Run every check; 1 if any failed."""
-    failed = [check for check in CHECKS if subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode]
+    failed = [
+        check for check in CHECKS if subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
+    ]
     for check in failed:
         print(f"failed: {' '.join(check)}", file=sys.stderr)
     return 1 if failed else 0

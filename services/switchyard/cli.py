@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -22,9 +24,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Every expected failure is a sentence on standard error and a non-zero exit."""
-    parser = _parser()
-    found = parser.parse_args(arguments)
     try:
+        found = _parser().parse_args(arguments)
         return int(found.run(found) or 0)
     except SwitchyardError as exc:
         _say_refused(str(exc))
@@ -38,8 +39,14 @@ def _say_refused(message: str) -> None:
     err.print(message, markup=False)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse as everything else does; argparse's own exit code, 2, means something else here."""
+        raise SwitchyardError(f"{message}. {self.format_usage().strip()}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m switchyard", description="What `make` calls; see `make help`.")
+    parser = _Parser(prog="python -m switchyard", description="What `make` calls; see `make help`.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
@@ -89,7 +96,9 @@ def _down(_: argparse.Namespace) -> None:
     from switchyard.runtime import local  # noqa: PLC0415
 
     stopped = local.down(settings(), _step)
-    out.print("Stopped. Queues and products are kept; `make up` goes on from here." if stopped else "Nothing was running.")
+    out.print(
+        "Stopped. Queues and products are kept; `make up` goes on from here." if stopped else "Nothing was running."
+    )
 
 
 def _ps(_: argparse.Namespace) -> int:
@@ -119,7 +128,7 @@ def _logs(found: argparse.Namespace) -> None:
             _log_line(name, line, files)
 
 
-def _log_line(name: str, line: str, files: dict[str, object]) -> None:
+def _log_line(name: str, line: str, files: dict[str, Path]) -> None:
     if len(files) > 1:
         out.print(f"{name.removeprefix('worker-'):<16} ", style="cyan", end="", markup=False)
     out.print(line, markup=False)
@@ -160,14 +169,23 @@ def _keywords(arguments: Sequence[str]) -> dict[str, object]:
 
 
 def _workflow(found: argparse.Namespace) -> int:
-    from switchyard import workflows  # noqa: PLC0415
+    import redis  # noqa: PLC0415
 
     if not found.id:
         raise SwitchyardError("Which workflow? Say `make workflow W=<id>`; the id is printed when it starts.")
-    meta = workflows.read(found.id)
+    try:
+        return _show(found.id)
+    except redis.RedisError as exc:
+        raise SwitchyardError(f"Redis does not answer ({exc}). Is it up? `make ps`") from exc
+
+
+def _show(workflow_id: str) -> int:
+    from switchyard import workflows  # noqa: PLC0415
+
+    meta = workflows.read(workflow_id)
     out.print(f"{meta.name} {meta.id}: {meta.state}, attempt {meta.attempt}, {meta.done} of {meta.total} done, {meta.failed} failed",
               markup=False)  # fmt: skip
-    for item, result in workflows.failed_items(found.id):
+    for item, result in workflows.failed_items(workflow_id):
         out.print(f"  failed: {item!r}: {result}", markup=False)
     return _say_end(meta) if meta.ended else 0
 

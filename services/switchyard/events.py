@@ -48,10 +48,19 @@ def load(config_dir: Path) -> tuple[Event, ...]:
         raise ConfigError(f"{path} is not valid TOML: {exc}.") from exc
     if unknown := set(tables) - {"events"}:
         raise ConfigError(f"events.toml: {sorted(unknown)[0]!r} is no table here. Expected one of: events.")
-    return tuple(_event(name, table) for name, table in tables.get("events", {}).items())
+    events = tables.get("events", {})
+    if not isinstance(events, dict):
+        raise ConfigError(f"events.toml: events: expected tables of events, got {events!r}.")
+    return tuple(_event(name, table) for name, table in events.items())
 
 
 def _event(name: str, table: Any) -> Event:
+    if not isinstance(table, dict):
+        raise ConfigError(f'events.toml: events."{name}": expected a table of keys, got {table!r}.')
+    if "name" in table:
+        raise ConfigError(
+            f'events.toml: events."{name}".name: the table has its name in its head. Expected one of: workflow, schedule.'
+        )
     try:
         return Event(name=name, **table)
     except ValidationError as exc:
@@ -62,11 +71,11 @@ def _event(name: str, table: Any) -> Event:
         )
         message = error["msg"].removeprefix("Value error, ").lower()
         raise ConfigError(f'events.toml: events."{name}".{key}: {message}, got {error["input"]!r}.{expected}') from exc
-    except TypeError as exc:
-        raise ConfigError(f'events.toml: events."{name}": expected a table of keys, got {table!r}.') from exc
 
 
 def beat_schedule(events: tuple[Event, ...]) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`: the scheduled events, and the core's own sweep of stalled workflows."""
-    scheduled = {event.name: {"task": event.workflow, "schedule": cron(event.schedule)} for event in events if event.schedule}
+    scheduled = {
+        event.name: {"task": event.workflow, "schedule": cron(event.schedule)} for event in events if event.schedule
+    }
     return {**scheduled, "switchyard.sweep": {"task": "switchyard.sweep", "schedule": 60.0}}

@@ -57,7 +57,10 @@ def _unbind_ids(**_: Any) -> None:
 
 
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
-    _end(task_id, f"task {getattr(sender, 'name', sender)!s} failed before it fanned out: {type(exception).__name__}: {exception}")
+    _end(
+        task_id,
+        f"task {getattr(sender, 'name', sender)!s} failed before it fanned out: {type(exception).__name__}: {exception}",
+    )
 
 
 def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:

@@ -32,10 +32,11 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if "://" in value else value
     if isinstance(value, dict):
-        return {k: HIDDEN if SECRET_WORDS.search(str(k)) else _redacted(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
+        return {str(k): HIDDEN if SECRET_WORDS.search(str(k)) else _redacted(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
-    return value
+    # An exception or a URL object becomes text here, where what is in it can still be hidden.
+    return value if value is None or isinstance(value, bool | int | float) else _redacted(str(value))
 
 
 SHARED: list[Processor] = [
@@ -57,7 +58,9 @@ def configure(log_format: str, level: str, **bound: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=_final(console, bound)))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=SHARED, processors=_final(console, bound))
+    )
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
@@ -65,7 +68,10 @@ def _final(console: bool, bound: dict[str, str]) -> list[Processor]:  # noqa: FB
     def add_bound(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {**bound, **event}
 
-    clean: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_bound]
+    # Tracebacks become text before anything is hidden: exceptions quote URLs, too.
+    clean: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_bound,
+                              structlog.processors.format_exc_info, redact]  # fmt: skip
     if console:
-        return [*clean, redact, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
-    return [*clean, structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+        plain = structlog.dev.plain_traceback
+        return [*clean, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+    return [*clean, structlog.processors.JSONRenderer(default=str)]

@@ -44,7 +44,9 @@ def _bar(workflow_id: str, console: Console) -> record.Meta:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("waiting", total=None, failed=0)
         for meta in _looks(workflow_id, console):
-            progress.update(task, description=meta.state, total=meta.total or None, completed=meta.done, failed=meta.failed)
+            progress.update(
+                task, description=meta.state, total=meta.total or None, completed=meta.done, failed=meta.failed
+            )
     return meta
 
 

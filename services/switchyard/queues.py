@@ -8,15 +8,26 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from switchyard.errors import ConfigError
 
 DEFAULT_QUEUE = "default"
 #: Stands alone in the default queue's `tasks`: every task that no other queue takes.
 EVERYTHING_ELSE = "*"
+#: Pools whose tasks are greenlets in one process.
+GREEN_POOLS = ("gevent", "eventlet")
 #: What the environment may override while the shape of the deployment stays as rendered.
 RUN_TIME_KEYS = ("autoscale", "concurrency", "events", "log_level", "prefetch")
 #: Seconds between the end of `drain` and the kill, for what finished to be acknowledged.
@@ -33,7 +44,7 @@ _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def _memory(value: object) -> int:
-    found = re.fullmatch(r"(\d+)([KMG])", str(value))
+    found = re.fullmatch(r"([1-9]\d*)([KMG])", str(value))
     if not found:
         raise ValueError("expected a number and a unit, such as 512M or 2G")
     return int(found[1]) * _UNITS[found[2]]
@@ -70,30 +81,52 @@ class Queue(BaseModel):
     pool: Literal["gevent", "prefork", "threads", "solo", "eventlet"] = Field("prefork", description="Celery's pool")
     concurrency: int = Field(2, ge=1, description="Slots: tasks it runs at once")
     autoscale: Autoscale = Field(None, description='"most,least" slots, in place of concurrency')
-    time_limit: float = Field(300, gt=0, description="Seconds a task, or an item of a workflow, may take")
-    drain: float = Field(60, ge=0, description="Seconds a stop waits for running tasks")
+    time_limit: float = Field(
+        300, gt=0, allow_inf_nan=False, description="Seconds a task, or an item of a workflow, may take"
+    )
+    drain: float = Field(60, ge=0, allow_inf_nan=False, description="Seconds a stop waits for running tasks")
     memory: Memory = Field(_memory("512M"), description="Memory of its container, such as 512M", validate_default=False)
-    cpus: float = Field(1.0, gt=0, description="Processors of its container")
-    prefetch: int | None = Field(None, ge=0, description="Messages reserved per slot; 0: no bound; unset: what suits the pool")
+    cpus: float = Field(1.0, gt=0, allow_inf_nan=False, description="Processors of its container")
+    prefetch: int | None = Field(
+        None, ge=0, description="Messages reserved per slot; 0: no bound; unset: what suits the pool"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Its log level")
-    events: bool = Field(default=False, description="Celery's task events, which Flower shows; costs half a hot queue's rate")
+    events: bool = Field(
+        default=False, description="Celery's task events, which Flower shows; costs half a hot queue's rate"
+    )
 
-    @model_validator(mode="after")
-    def _default_takes_the_rest_or_names_its_tasks(self) -> Self:
-        if EVERYTHING_ELSE in self.tasks and (self.name != DEFAULT_QUEUE or len(self.tasks) > 1):
-            raise ValueError(f'"*" stands alone, and only in queues.{DEFAULT_QUEUE}.tasks; name the tasks of this queue')
-        return self
+    @field_validator("tasks")
+    @classmethod
+    def _default_takes_the_rest_or_names_its_tasks(
+        cls, tasks: tuple[str, ...], other: ValidationInfo
+    ) -> tuple[str, ...]:
+        if EVERYTHING_ELSE in tasks and (other.data.get("name") != DEFAULT_QUEUE or len(tasks) > 1):
+            raise ValueError(
+                f'"*" stands alone, and only in queues.{DEFAULT_QUEUE}.tasks; name the tasks of this queue'
+            )
+        return tasks
 
-    @model_validator(mode="after")
-    def _green_pools_need_credit(self) -> Self:
-        if self.green and self.prefetch == 1:
-            raise ValueError(f"prefetch = 1 makes a {self.pool} worker poll only every two seconds; expected 2 or more, or 0")
-        return self
+    @field_validator("autoscale")
+    @classmethod
+    def _pool_can_scale(cls, autoscale: tuple[int, int] | None, other: ValidationInfo) -> tuple[int, int] | None:
+        # Celery's autoscaler ends the whole worker when its pool cannot grow.
+        if autoscale and other.data.get("pool") in ("threads", "solo"):
+            raise ValueError(f"the {other.data['pool']} pool cannot scale; expected concurrency, or another pool")
+        return autoscale
+
+    @field_validator("prefetch")
+    @classmethod
+    def _green_pools_need_credit(cls, prefetch: int | None, other: ValidationInfo) -> int | None:
+        if prefetch == 1 and (pool := other.data.get("pool")) in GREEN_POOLS:
+            raise ValueError(
+                f"one message per slot makes a {pool} worker poll only every two seconds; expected 2 or more, or 0"
+            )
+        return prefetch
 
     @property
     def green(self) -> bool:
         """Whether its tasks are greenlets in one process."""
-        return self.pool in ("gevent", "eventlet")
+        return self.pool in GREEN_POOLS
 
     @property
     def prefetch_multiplier(self) -> int:
@@ -169,7 +202,7 @@ class Queues(BaseModel):
             if len(takers) > 1:
                 yield f"Task {name!r} is taken by {' and by '.join(takers)}; name it in one queue's tasks only."
             elif not takers and not catch_all:
-                yield f"Task {name!r} is taken by no queue; add it to a queue's tasks, or set queues.default.tasks = [\"*\"]."
+                yield f'Task {name!r} is taken by no queue; add it to a queue\'s tasks, or set queues.default.tasks = ["*"].'
 
 
 def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]], *, where: str) -> Queues:
@@ -179,6 +212,11 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
     """
     problems = [f"{where}: {key!r} is no table here. {_expected(key, ('defaults', 'queues'))}"
                 for key in source if key not in ("defaults", "queues")]  # fmt: skip
+    problems += [f"{where}: {key}: expected a table, got {source[key]!r}."
+                 for key in ("defaults", "queues") if not isinstance(source.get(key, {}), Mapping)]  # fmt: skip
+    if problems:
+        raise ConfigError("\n".join(problems))
+    defaults = source.get("defaults", {})
     tables = {DEFAULT_QUEUE: {}, **source.get("queues", {})}
     problems += _override_problems(overrides, tables)
     queues = {}
@@ -187,16 +225,31 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
             problems.append(f"{where}: queues.{name}: expected a table of keys, got {table!r}.")
             continue
         if not _NAME.fullmatch(name) or "__" in name:
-            problems.append(f"{where}: queues.{name}: bad name; expected a-z, 0-9 and single _, starting with a letter.")
+            problems.append(
+                f"{where}: queues.{name}: bad name; expected a-z, 0-9 and single _, starting with a letter."
+            )
             continue
-        merged = {**source.get("defaults", {}), **table, **overrides.get(name, {})}
+        merged = _merged(defaults, table, overrides.get(name, {}))
         try:
-            queues[name] = Queue(name=name, **merged)
+            queues[name] = Queue(**{**merged, "name": name})
         except ValidationError as exc:
             problems += [_sentence(where, name, error, source, overrides) for error in exc.errors()]
+        if "name" in merged:
+            unknown = {"type": "extra_forbidden", "loc": ("name",)}
+            problems.append(_sentence(where, name, unknown, source, overrides))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return Queues(by_name=queues)
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of all layers, later ones first; `concurrency` and `autoscale` say the same thing, so one replaces the other."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if "concurrency" in layer:
+            merged.pop("autoscale", None)
+        merged.update(layer)
+    return merged
 
 
 def load(config_dir: Path, overrides: Mapping[str, Mapping[str, str]]) -> Queues:
@@ -204,11 +257,15 @@ def load(config_dir: Path, overrides: Mapping[str, Mapping[str, str]]) -> Queues
     path = config_dir / "queues.toml"
     source = _read(path)
     local = _read(config_dir / "queues.local.toml") if (config_dir / "queues.local.toml").exists() else {}
-    for name, table in local.get("queues", {}).items():
-        source.setdefault("queues", {}).setdefault(name, {}).update(table)
-    source.setdefault("defaults", {}).update(local.get("defaults", {}))
-    source |= {key: table for key, table in local.items() if key not in ("queues", "defaults")}
-    return parse(source, overrides, where=path.name)
+    return parse(
+        _amended(source, local), overrides, where=f"{path.name} with queues.local.toml" if local else path.name
+    )
+
+
+def _amended(source: Mapping[str, Any], local: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
+    """`source` with the keys of `local`: two tables of one name are one table. `parse` refuses what is no table."""
+    both = {key for key in local if depth and isinstance(source.get(key), dict) and isinstance(local[key], dict)}
+    return {**source, **local, **{key: _amended(source[key], local[key], depth - 1) for key in both}}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -34,13 +34,24 @@ def current_queues() -> Queues:
     stamp = tuple(file.stat().st_mtime_ns if file.exists() else 0.0 for file in files)
     if _read is None or _read[0] != stamp:
         try:
-            _read = stamp, queues.load(config.config_dir, config.queues)
+            found = queues.load(config.config_dir, config.queues)
+            for task, queue in config.task_routes.items():
+                _known(found, task, queue)
+            _read = stamp, found
         except ConfigError as exc:
             if _read is None:
                 raise
             log.warning("queues_not_reread", reason=str(exc))
             _read = stamp, _read[1]
     return _read[1]
+
+
+def _known(found: Queues, task: str, queue: str) -> None:
+    """Refuse a route into a queue that no worker reads: what goes there is never seen again."""
+    try:
+        found[queue]
+    except ConfigError as exc:
+        raise ConfigError(f"TASK_ROUTES: {task!r}: {exc}") from None
 
 
 def queue_of(task: str) -> str:

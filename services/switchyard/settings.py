@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from switchyard.errors import ConfigError
 
@@ -42,9 +43,14 @@ def _read_secret(name: str, given: dict[str, str | None]) -> str:
     if given.get(name.upper()):
         raise ConfigError(f"{name.upper()} and {variable} are both set; keep one of them.")
     try:
-        return Path(given[variable] or "").read_text().strip()
+        secret = Path(given[variable] or "").read_text().strip()
     except OSError as exc:
         raise ConfigError(f"{variable}: cannot read {given[variable]!r} ({exc.strerror}).") from exc
+    except UnicodeDecodeError:  # whose message, and its chain, would show the secret
+        raise ConfigError(f"{variable}: {given[variable]!r} is no text file.") from None
+    if not secret:
+        raise ConfigError(f"{variable}: {given[variable]!r} is empty; expected the secret in it.")
+    return secret
 
 
 class EnvironmentSettings(BaseSettings):
@@ -70,13 +76,17 @@ class EnvironmentSettings(BaseSettings):
             return cls()
         except ValidationError as exc:
             raise ConfigError("\n".join(_sentence(cls, error) for error in exc.errors())) from None
+        except SettingsError as exc:  # pydantic-settings' own, for a table that is not JSON; it names the field
+            name = next((name for name in cls.model_fields if f'"{name}"' in str(exc)), "a setting")
+            raise ConfigError(f'{name.upper()}: expected a JSON object, such as {{"name": "value"}}.') from None
 
 
 def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
     name, *path = (str(part) for part in error["loc"])
     secret = "SecretStr" in str(cls.model_fields[name].annotation)
     got = "" if secret else f", got {error['input']!r}"
-    return f"{'__'.join([name, *path]).upper()}: {error['msg'][0].lower()}{error['msg'][1:]}{got}."
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{'__'.join([name, *path]).upper()}: {message[0].lower()}{message[1:]}{got}."
 
 
 class Settings(EnvironmentSettings):
@@ -84,7 +94,9 @@ class Settings(EnvironmentSettings):
 
     celery_app: str | None = Field(None, description="The Celery app the workers run, as module:attribute")
     celery_broker_url: SecretStr | None = Field(None, description="The broker; empty: the Redis that `make up` starts")
-    celery_result_backend: SecretStr | None = Field(None, description="Results and workflow records; empty: where the broker is")
+    celery_result_backend: SecretStr | None = Field(
+        None, description="Results and workflow records; empty: where the broker is"
+    )
     config_dir: Path = Field(ROOT / "config", description="The folder of queues.toml and events.toml")
     demo: bool = Field(default=False, description="Supplier, seed data and the demo's programs: 1 or 0")
     flower_basic_auth: SecretStr | None = Field(None, description="user:password of Flower; empty: generated")
@@ -103,6 +115,15 @@ class Settings(EnvironmentSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as exc:
+            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from exc
+        return value
 
     def secret_file(self, name: str) -> Path:
         """Where `make up` keeps the generated secret `name` (mode 0600)."""

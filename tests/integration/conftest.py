@@ -34,7 +34,11 @@ class Workflow:
 
     def wait(self, timeout: float = 60) -> dict[str, Any]:
         """The record once it has ended, with `failed_items`."""
-        eventually(lambda: self.fields().get("state") in ("done", "failed"), f"workflow {self.id} to end: {self.fields()}", timeout)
+        eventually(
+            lambda: self.fields().get("state") in ("done", "failed"),
+            f"workflow {self.id} to end: {self.fields()}",
+            timeout,
+        )
         meta, failed = json.loads(self.deployment.python(READ.format(id=self.id)))
         return {**meta, "failed_items": failed}
 

@@ -11,7 +11,9 @@ BEGIN, END = "<!-- queues: rendered by `make render` -->", "<!-- /queues -->"
 
 def with_table(text: str, queues: Queues) -> str:
     """The README with its table of queues replaced; unchanged where it has none."""
-    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: f"{BEGIN}\n{table(queues)}{END}", text, flags=re.DOTALL)
+    return re.sub(
+        re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: f"{BEGIN}\n{table(queues)}{END}", text, flags=re.DOTALL
+    )
 
 
 def table(queues: Queues) -> str:

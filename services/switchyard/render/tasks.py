@@ -31,7 +31,9 @@ print("\\n" + json.dumps({"tasks": sorted(app.tasks), "broken": broken}))
 def refusals(config: Settings, queues: Queues) -> list[str]:
     """What is wrong between queues.toml and the app's tasks. Raises ConfigError when the app itself cannot be imported."""
     if not config.celery_app:
-        raise ConfigError("CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env.")
+        raise ConfigError(
+            "CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env."
+        )
     imports = [(queue.name, module) for queue in queues.by_name.values() for module in queue.imports]
     command = [sys.executable, "-c", PROBE, config.celery_app, json.dumps(imports)]
     # The app is imported, nothing is sent: it needs a broker's name, not a broker.

@@ -96,7 +96,9 @@ def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> Non
 
 def _failed_for_good(program: Program, failures: dict[str, int]) -> bool:
     """A program that is between two starts may still come up; one that is seen so for seconds will not."""
-    failures[program.name] = failures.get(program.name, 0) + 1 if readiness.has_failed(program) else failures.get(program.name, 0)
+    failures[program.name] = (
+        failures.get(program.name, 0) + 1 if readiness.has_failed(program) else failures.get(program.name, 0)
+    )
     return failures[program.name] >= 20 or program.state == "FATAL"
 
 

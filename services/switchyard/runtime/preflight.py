@@ -62,4 +62,6 @@ def port_is_free(port: int, variable: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as exc:
-            raise RuntimeRefusal(f"Port {port} is in use; set {variable} in .env to a free one. ({exc.strerror})") from None
+            raise RuntimeRefusal(
+                f"Port {port} is in use; set {variable} in .env to a free one. ({exc.strerror})"
+            ) from None

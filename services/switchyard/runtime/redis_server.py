@@ -37,7 +37,10 @@ def find_server() -> Path:
 
 def version(server: Path) -> tuple[int, int]:
     """Major and minor version of a server binary; (0, 0) if it does not say."""
-    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    try:
+        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):  # another machine's binary, or a wrapper that hangs
+        return 0, 0
     found = re.search(r"v=(\d+)\.(\d+)", said)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
+from switchyard.broker.state import waiting
 from switchyard.runtime import readiness
 from switchyard.runtime.local import running_supervisor
 from switchyard.settings import Settings
@@ -25,24 +26,19 @@ class Row:
 
 def rows(config: Settings) -> list[Row]:
     """Every program. Raises SwitchyardError when the deployment is not up."""
-    waiting = _waiting(config)
     found = []
     for program in running_supervisor(config).programs():
         ready = readiness.is_ready(config, program)
         state = "ready" if ready else "starting" if program.state == "RUNNING" else program.state.lower()
-        queue = program.name.removeprefix("worker-") if program.name.startswith("worker-") else None
         uptime = int(time.time()) - program.since if program.pid else 0
-        found.append(Row(program.name, state, program.pid, uptime, waiting(queue) if queue else None))
+        found.append(Row(program.name, state, program.pid, uptime, _waiting(program.name)))
     return found
 
 
-def _waiting(config: Settings):  # type: ignore[no-untyped-def]
-    client = redis.Redis.from_url(config.broker_url(), socket_timeout=2, socket_connect_timeout=2)
-
-    def count(queue: str) -> int | None:
-        try:
-            return int(client.llen(queue))
-        except redis.RedisError:
-            return None
-
-    return count
+def _waiting(program: str) -> int | None:
+    if not program.startswith("worker-"):
+        return None
+    try:
+        return waiting(program.removeprefix("worker-"))
+    except redis.RedisError:
+        return None

@@ -18,8 +18,8 @@ from supervisor.xmlrpc import SupervisorTransport
 from switchyard.errors import SwitchyardError
 from switchyard.settings import ROOT, Settings, environment
 
-#: A Unix socket's path may be this long (sun_path of Linux less its end; macOS has four bytes less).
-_LONGEST_SOCKET = 100
+#: Bytes of a Unix socket's path: macOS takes 103, and supervisord first binds it with ".<pid>" at its end.
+_LONGEST_SOCKET = 95
 
 HEAD = """\
 ; Written by `make up` from config/supervisor/*.conf; edits here are lost.
@@ -75,7 +75,10 @@ class Supervisor:
 
     def programs(self) -> list[Program]:
         """Every program, in the order of their priority."""
-        return [Program(p["name"], p["statename"], p["pid"], p["start"], p["exitstatus"]) for p in self.rpc.getAllProcessInfo()]
+        return [
+            Program(p["name"], p["statename"], p["pid"], p["start"], p["exitstatus"])
+            for p in self.rpc.getAllProcessInfo()
+        ]
 
     def write_conf(self, parts: list[str]) -> None:
         """Compose supervisord's one file from parts of config/supervisor."""
@@ -122,7 +125,9 @@ class Supervisor:
         """Stop whatever still runs, and supervisord itself."""
         pid = int(self.rpc.getPID())
         self.rpc.shutdown()
-        wait_until(lambda: not _alive(pid), 120, f"supervisord (pid {pid}) does not exit; see .switchyard/logs/supervisord.log")
+        wait_until(
+            lambda: not _alive(pid), 120, f"supervisord (pid {pid}) does not exit; see .switchyard/logs/supervisord.log"
+        )
 
 
 def wait_until(condition: Any, timeout_s: float, otherwise: str) -> None:
@@ -137,12 +142,14 @@ def wait_until(condition: Any, timeout_s: float, otherwise: str) -> None:
 def socket_path(state_dir: Path) -> Path:
     """supervisord's socket: in the state folder, or where its path is too long for a socket, in a folder of the user's."""
     path = state_dir / "run" / "supervisor.sock"
-    if len(str(path)) <= _LONGEST_SOCKET:
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
         return path
     folder = Path(tempfile.gettempdir()) / f"switchyard-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise SwitchyardError(f"{folder} belongs to somebody else; set TMPDIR, or move this checkout to a shorter path.")
+        raise SwitchyardError(
+            f"{folder} belongs to somebody else; set TMPDIR, or move this checkout to a shorter path."
+        )
     return folder / f"{sha256(str(state_dir).encode()).hexdigest()[:12]}.sock"
 
 

@@ -16,13 +16,15 @@ from switchyard.worker.health import FINGERPRINT
 
 def worker_environment(queue: Queue) -> dict[str, str]:
     """What Celery's command line reads for this queue: each of its options from CELERY_WORKER_<OPTION>."""
-    slots = {"AUTOSCALE": "{},{}".format(*queue.autoscale)} if queue.autoscale else {"CONCURRENCY": str(queue.concurrency)}
+    slots = (
+        {"AUTOSCALE": "{},{}".format(*queue.autoscale)} if queue.autoscale else {"CONCURRENCY": str(queue.concurrency)}
+    )
     options = {
         "QUEUES": queue.name,
         "HOSTNAME": f"{queue.name}@%h",
         "LOGLEVEL": queue.log_level,
         "OPTIMIZATION": "fair",
-        "TIME_LIMIT": f"{queue.time_limit:g}",
+        "TIME_LIMIT": str(queue.time_limit),
         # Each costs connections and a second at every start; nothing here reads what they say.
         "WITHOUT_GOSSIP": "1",
         "WITHOUT_MINGLE": "1",
@@ -38,7 +40,9 @@ def worker_environment(queue: Queue) -> dict[str, str]:
 
 def fingerprint(config: Settings, queue: Queue) -> str:
     """Changes when a worker of this queue must be started anew to run as configured."""
-    relevant = config.model_dump(mode="json", include={"celery_app", "redis_port", "task_routes", "workflow_expires", "log_format"})
+    relevant = config.model_dump(
+        mode="json", include={"celery_app", "redis_port", "task_routes", "workflow_expires", "log_format"}
+    )
     urls = [url.get_secret_value() if url else "" for url in (config.celery_broker_url, config.celery_result_backend)]
     text = json.dumps([relevant, urls, queue.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -49,7 +53,9 @@ def become_worker(config: Settings, queues: Queues) -> None:
     if not config.queue:
         raise ConfigError("QUEUE is not set; it names the queue this worker consumes.")
     if not config.celery_app:
-        raise ConfigError("CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env.")
+        raise ConfigError(
+            "CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env."
+        )
     queue = queues[config.queue]
     if queue.green and find_spec(queue.pool) is None:
         raise ConfigError(f"queues.{queue.name}.pool: {queue.pool!r} is not installed; add it to your requirements.")

@@ -23,7 +23,7 @@ from switchyard.workflows.record import patiently
 log = get_logger(__name__)
 
 
-def start(app: Celery, task: str, **kwargs: Any) -> str:
+def start(app: Celery, task: str, /, **kwargs: Any) -> str:
     """Start the workflow that `task` fans out, by publishing that task by name; returns the workflow's id.
 
     The record exists before the message does, so the id can be asked about at once. Raises WorkflowError when the
@@ -33,8 +33,11 @@ def start(app: Celery, task: str, **kwargs: Any) -> str:
     key, client = record.meta_key(workflow_id), record.client()
     try:
         now = client.time()[0]
-        fields = {"state": "waiting", "name": task, "attempt": 1, "created": now, "updated": now}
-        client.pipeline().hset(key, mapping=fields).expire(key, settings().workflow_expires).execute()
+        fields: Any = {"state": "waiting", "name": task, "attempt": 1, "created": now, "updated": now}
+        pipe = client.pipeline()
+        pipe.hset(key, mapping=fields)
+        pipe.expire(key, settings().workflow_expires)
+        pipe.execute()
         app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
     except (redis.RedisError, OperationalError) as exc:
         raise WorkflowError(f"The broker takes no message ({exc}); nothing was started. Is it up? `make ps`") from exc
@@ -52,6 +55,9 @@ def fan_out(
     and threads. An item that raises, exceeds its queue's `time_limit` or returns what JSON cannot carry counts as
     `{"status": false, "message": <why>}`; the callback runs all the same. Raises WorkflowError outside a task.
     """
+    for name, number in (("chunk_size", chunk_size), ("concurrency", concurrency)):
+        if number < 1:
+            raise WorkflowError(f"fan_out: {name}: expected at least 1, got {number!r}; no item would ever run.")
     workflow_id = workflow_id or _current_task_id()
     bind_contextvars(workflow_id=workflow_id)
     names = {"each": _name(each), "callback": _name(callback)}
@@ -59,7 +65,9 @@ def fan_out(
     fields = {**names, "name": current_task.name if current_task else names["each"], "attempt": 1,
               "chunk_size": chunk_size, "concurrency": concurrency}  # fmt: skip
     args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
-    state, was_each, was_callback = patiently(lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN], args))
+    state, was_each, was_callback = patiently(
+        lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN], args)
+    )
     if (was_each, was_callback) not in (("", ""), tuple(names.values())):
         raise WorkflowError(
             f"Workflow {workflow_id} runs {was_each!r} already; a task that fans out twice gives each its own workflow_id."
@@ -97,7 +105,9 @@ def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int
 
 def _run_items(keys: list[str], args: list[Any]) -> None:
     if not patiently(lambda: record.run_script("items", keys, args)):
-        raise WorkflowError(f"Workflow {args[0]} was taken over by another delivery of its task, or ended; this one stops.")
+        raise WorkflowError(
+            f"Workflow {args[0]} was taken over by another delivery of its task, or ended; this one stops."
+        )
 
 
 def _publish(workflow_id: str) -> None:

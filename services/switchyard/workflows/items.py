@@ -21,6 +21,8 @@ from switchyard.worker import stopping
 
 #: A larger result would stall Redis for everyone; 512 MB it refuses outright.
 MAX_RESULT_BYTES = 16 * 1024**2
+#: Characters of an exception's text that are kept.
+LONGEST_ERROR = 2000
 #: Seconds an item may outlive its limit before its thread is given up: threads cannot be interrupted.
 GRACE = 2.0
 
@@ -46,18 +48,43 @@ def failure(index: int, error: str) -> Outcome:
     return Outcome(index, dumps({"status": False, "message": error}), ok=False, error=error)
 
 
+def exceeded(index: int, limit: float) -> Outcome:
+    """The false result of an item that took longer than `limit` seconds."""
+    return failure(index, f"exceeded its time limit of {limit:g} s")
+
+
+def _said(exc: BaseException) -> str:
+    """An exception in words; its text may be endless, or raise."""
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001  a fork's own exception may do anything while it is read
+        text = "(it has no readable text)"
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}…"
+
+
+def _ends_the_worker(exc: BaseException) -> bool:
+    """Whether this is not the item's own doing: a killed greenlet has gevent's GreenletExit, which only gevent has."""
+    ends = (WorkerShutdown, WorkerTerminate, KeyboardInterrupt, GeneratorExit)
+    return isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
+
+
 def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
     """`function(item)` within `limit` seconds. Raises nothing but what stops the worker."""
+    began = time.monotonic()
     try:
         with interrupted_after(limit):
             value = function(item)
     except ItemTimeLimit:
-        return failure(index, f"exceeded its time limit of {limit:g} s")
-    except (WorkerShutdown, WorkerTerminate):
-        raise
-    except (Exception, SystemExit) as exc:  # noqa: BLE001  an item may raise anything, and has exactly one result
+        return exceeded(index, limit)
+    except (
+        BaseException
+    ) as exc:  # an item may raise anything, gevent.Timeout and CancelledError too, and has exactly one result
+        if _ends_the_worker(exc):
+            raise
+        if isinstance(exc, SystemExit) and time.monotonic() - began > limit:
+            return exceeded(index, limit)  # the alarm could not interrupt it, the pool's own last warning could
         log.warning("item_raised", index=index, item=repr(item)[:200], exc_info=exc)
-        return failure(index, f"{type(exc).__name__}: {exc}")
+        return failure(index, f"{type(exc).__name__}: {_said(exc)}")
     return _outcome(index, value)
 
 
@@ -65,7 +92,7 @@ def _outcome(index: int, value: Any) -> Outcome:
     try:
         text = dumps(value)
     except Exception as exc:  # noqa: BLE001  an object may raise anything while it is serialised
-        return failure(index, f"returned what JSON cannot carry: {exc}")
+        return failure(index, f"returned what JSON cannot carry: {_said(exc)}")
     if len(text) > MAX_RESULT_BYTES:
         return failure(index, f"returned {len(text)} bytes of JSON; expected at most {MAX_RESULT_BYTES}")
     return Outcome(index, text, ok=not (isinstance(value, dict) and value.get("status") is False))
@@ -118,7 +145,9 @@ def one_by_one(function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], 
 class Crew:
     """Runs items at once, in daemon threads; where gevent or eventlet has patched `threading`, these are greenlets."""
 
-    def __init__(self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float) -> None:
+    def __init__(
+        self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float
+    ) -> None:
         self.function, self.limit = function, limit
         self.over = time.monotonic() + limit
         self.todo = iter(todo)
@@ -163,12 +192,13 @@ class Crew:
                 yield outcome
 
     def _given_up(self) -> Iterator[Outcome]:
-        late = [i for i, begun in self.running.items() if time.monotonic() - begun > self.limit + GRACE]
+        with self.lock:  # members add to it while it is read
+            late = [i for i, begun in self.running.items() if time.monotonic() - begun > self.limit + GRACE]
         for index in late:
             del self.running[index]
             self.members -= 1  # its thread is stuck: whatever it does now, nobody waits for it
             self._hire()
-            yield failure(index, f"exceeded its time limit of {self.limit:g} s")
+            yield exceeded(index, self.limit)
 
 
 def at_once(

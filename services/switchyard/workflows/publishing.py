@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import current_app
 
+from switchyard.broker.state import waiting
 from switchyard.logs import get_logger
 from switchyard.routing import current_queues, kombu_queue, queue_of
 from switchyard.workflows import record
@@ -18,10 +19,9 @@ log = get_logger(__name__)
 def send(name: str, args: tuple[Any, ...], *, like: str, producer: Any = None) -> None:
     """Publish one of the core's tasks to the queue that takes the task `like`, with that queue's chunk limit."""
     queue = current_queues()[queue_of(like)]
-    patiently(lambda: current_app.send_task(
-        name, args=args, queue=kombu_queue(queue.name), time_limit=queue.chunk_time_limit, ignore_result=True,
-        producer=producer,
-    ))  # fmt: skip
+    # A queue itself, not its name: a queue that is newer than this process is not in its Celery app.
+    options: dict[str, Any] = {"queue": kombu_queue(queue.name), "time_limit": queue.chunk_time_limit}
+    patiently(lambda: current_app.send_task(name, args=args, ignore_result=True, producer=producer, **options))
 
 
 def chunks(meta: record.Meta, numbers: Iterable[int]) -> None:
@@ -42,19 +42,14 @@ def again(meta: record.Meta) -> None:
     """Publish what a stalled workflow waits for, unless it still waits in a queue. What runs twice is recorded once."""
     if meta.ended:
         record.client().zrem(record.OPEN, meta.id)
-    elif _waiting(meta):
+    elif any(waiting(queue_of(task)) for task in (meta.each, meta.callback) if task):
         return
     elif meta.state == "running" and meta.done < meta.total:
-        unfinished = [number for number, items, results in record.page(meta.id, range(meta.chunks)) if len(results) < len(items)]
+        unfinished = [
+            number for number, items, results in record.page(meta.id, range(meta.chunks)) if len(results) < len(items)
+        ]
         log.warning("stalled_workflow_published_again", chunks=len(unfinished))
         chunks(meta, unfinished)
     elif meta.state in ("running", "joining"):
         log.warning("stalled_workflow_called_back_again")
         call_back(meta)
-
-
-def _waiting(meta: record.Meta) -> int:
-    """Messages waiting in the queues this workflow uses."""
-    with current_app.connection_for_read() as connection:
-        channel = connection.default_channel
-        return sum(channel.client.llen(queue_of(task)) for task in (meta.each, meta.callback) if task)

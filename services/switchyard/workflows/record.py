@@ -75,7 +75,7 @@ def _client(pid: int) -> redis.Redis:
 @cache
 def _script(name: str) -> Script:
     source = (files("switchyard.workflows") / "lua" / f"{name}.lua").read_text()
-    return cast("Script", client().register_script(source))
+    return client().register_script(source)
 
 
 def run_script(name: str, keys: list[str], args: Iterable[Any]) -> Any:
@@ -137,7 +137,9 @@ class Meta:
         """The record from Redis' hash. Raises UnknownWorkflow for an empty one."""
         if not fields.get("state"):
             raise UnknownWorkflow(f"No workflow has the id {workflow_id!r}; it may have expired.")
-        number = {key: int(fields.get(key) or 0) for key in ("chunks", "chunk_size", "total", "concurrency", "done", "failed")}
+        number = {
+            key: int(fields.get(key) or 0) for key in ("chunks", "chunk_size", "total", "concurrency", "done", "failed")
+        }
         return cls(
             id=workflow_id, name=fields.get("name", ""), state=fields["state"], each=fields.get("each", ""),
             callback=fields.get("callback", ""), attempt=int(fields.get("attempt") or 1),
@@ -165,10 +167,15 @@ def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[An
             yield number, loads(chunk_items) if chunk_items else [], chunk_results
 
 
+def open_workflows(untouched_since: float) -> list[str]:
+    """The ids of workflows that have not ended and not moved since a time, in seconds since the epoch."""
+    return cast("list[str]", client().zrangebyscore(OPEN, 0, untouched_since))
+
+
 def failed_items(workflow_id: str) -> Iterator[tuple[Any, Any]]:
     """Each failed item with its result, in order."""
     meta = read(workflow_id)
-    indices = {int(index) for index in client().zrange(failed_key(workflow_id), 0, -1)}
+    indices = {int(index) for index in cast("list[str]", client().zrange(failed_key(workflow_id), 0, -1))}
     position = 0
     for _, items, results in page(workflow_id, range(meta.chunks)):
         for offset, item in enumerate(items):
@@ -179,5 +186,12 @@ def failed_items(workflow_id: str) -> Iterator[tuple[Any, Any]]:
 
 def finish(workflow_id: str, *, attempt: int | None, state: str, result: Any = None, reason: str = "") -> bool:
     """End the workflow, unless it has ended or moved to another attempt. True if this call ended it."""
-    args = (workflow_id, attempt or "", state, "" if result is None else dumps(result), reason, settings().workflow_expires)
+    args = (
+        workflow_id,
+        attempt or "",
+        state,
+        "" if result is None else dumps(result),
+        reason,
+        settings().workflow_expires,
+    )
     return bool(patiently(lambda: run_script("finish", [meta_key(workflow_id), OPEN], args)))

@@ -33,8 +33,15 @@ MAX_DELIVERIES = 10
 
 log = get_logger(__name__)
 
+class NeverLost(Task[Any, Any]):
+    """A task whose message is acknowledged only by its success: a lost child or a hard time limit gives it back."""
 
-@shared_task(name="switchyard.run_chunk", ignore_result=True, acks_late=True, acks_on_timeout=False)  # type: ignore[untyped-decorator, unused-ignore]
+    acks_late = True
+    acks_on_timeout = False
+    ignore_result = True
+
+
+@shared_task(name="switchyard.run_chunk", base=NeverLost)
 def run_chunk(workflow_id: str, attempt: int, chunk: int) -> None:
     """Run the items of one chunk that have no result yet, and record a result for each."""
     with _bound(workflow_id, attempt), _never_lost():
@@ -78,7 +85,12 @@ class _Chunk:
     def _outcomes(self) -> Iterator[items.Outcome | None]:
         function = current_app.tasks.get(self.meta.each)
         if function is None:
-            return iter([items.failure(i, f"no task {self.meta.each!r} in this worker; see its queue's imports") for i, _ in self.todo])
+            return iter(
+                [
+                    items.failure(i, f"no task {self.meta.each!r} in this worker; see its queue's imports")
+                    for i, _ in self.todo
+                ]
+            )
         if self.deliveries > MAX_DELIVERIES:
             return iter([items.failure(i, f"its chunk was lost {MAX_DELIVERIES} times") for i, _ in self.todo])
         concurrent = items.runs_concurrently()
@@ -92,7 +104,9 @@ class _Chunk:
         """One at a time, each begin counted: an item that kills its worker is found, and fails alone."""
         for index, item in self.todo:
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
-                yield items.failure(index, "its worker was lost each time it ran: it kills it, or hangs beyond its limit")
+                yield items.failure(
+                    index, "its worker was lost each time it ran: it kills it, or hangs beyond its limit"
+                )
                 continue
             ended = list(items.one_by_one(function, [(index, item)], self.limit))
             if not ended:
@@ -103,13 +117,20 @@ class _Chunk:
     def _count(self, field: str) -> int:
         """How often this chunk was delivered, or this item begun, this time included."""
         key = record.deliveries_key(self.meta.id)
-        count, _ = record.client().pipeline().hincrby(key, field).expire(key, settings().workflow_expires).execute()
-        return int(count)
+        pipe = record.client().pipeline()
+        pipe.hincrby(key, field)
+        pipe.expire(key, settings().workflow_expires)
+        return int(pipe.execute()[0])
 
     def _flush(self) -> tuple[str, int, int]:
         """Record what has ended. An answer that is not this attempt's is left to the end of the chunk to notice."""
         meta, batch = self.meta, self.buffer
-        keys = [record.meta_key(meta.id), record.results_key(meta.id, self.chunk), record.failed_key(meta.id), record.OPEN]
+        keys = [
+            record.meta_key(meta.id),
+            record.results_key(meta.id, self.chunk),
+            record.failed_key(meta.id),
+            record.OPEN,
+        ]
         args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires]
         for outcome in batch:
             args += [outcome.index, int(outcome.ok), outcome.result]
@@ -124,7 +145,7 @@ class _Chunk:
         log.info("chunk_handed_back", chunk=self.chunk)
 
 
-@shared_task(name="switchyard.call_back", ignore_result=True, acks_late=True, acks_on_timeout=False)  # type: ignore[untyped-decorator, unused-ignore]
+@shared_task(name="switchyard.call_back", base=NeverLost)
 def call_back(workflow_id: str, attempt: int) -> None:
     """Call the workflow's callback with all results in order, and end the workflow with what it returns."""
     with _bound(workflow_id, attempt), _never_lost():
@@ -133,7 +154,11 @@ def call_back(workflow_id: str, attempt: int) -> None:
         if not claims:
             return
         if claims > MAX_DELIVERIES:
-            _end(workflow_id, attempt, f"its callback was lost {MAX_DELIVERIES} times: it kills its worker, or hangs beyond its limit")
+            _end(
+                workflow_id,
+                attempt,
+                f"its callback was lost {MAX_DELIVERIES} times: it kills its worker, or hangs beyond its limit",
+            )
             return
         meta = patiently(lambda: record.read(workflow_id))
         callback = current_app.tasks.get(meta.callback)
@@ -162,11 +187,11 @@ def _end(workflow_id: str, attempt: int, reason: str) -> None:
     log.error("workflow_failed", reason=reason)
 
 
-@shared_task(name="switchyard.sweep", ignore_result=True)  # type: ignore[untyped-decorator, unused-ignore]
+@shared_task(name="switchyard.sweep", ignore_result=True)
 def sweep() -> None:
     """Publish again what stalled workflows wait for: with the stock transport a kill can lose a message for good."""
     stalled = time.time() - current_queues().visibility_timeout - 60
-    for workflow_id in record.client().zrangebyscore(record.OPEN, 0, stalled):
+    for workflow_id in record.open_workflows(stalled):
         with bound_contextvars(workflow_id=workflow_id):
             try:
                 publishing.again(record.read(workflow_id))

@@ -1,0 +1,1 @@
+"""The broker: what is in it."""

@@ -1,0 +1,174 @@
+"""A deployment that is up: what a newcomer sees, and that nothing one can do to its processes loses work."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
+from tests.support import eventually
+
+
+def test_bare_make_is_a_grouped_help(up):
+    """No argument, no harm: the targets, grouped, about fifteen at most."""
+    said = up.ok()
+    assert said == up.ok("help")
+    assert [line for line in said.splitlines() if line and not line.startswith(" ")] == [
+        "Run it",
+        "Give it work",
+        "Change it",
+    ]
+    assert said.count("  make ") <= 15
+
+
+def test_up_again_changes_nothing(up):
+    """The second `make up` finds everything as it should be: the same processes, and the same secrets."""
+    pids, password = up.pids(), (up.state / "secrets" / "redis_password").read_text()
+    assert "Everything is ready." in up.ok("up")
+    assert up.pids() == pids
+    assert (up.state / "secrets" / "redis_password").read_text() == password
+
+
+def test_up_says_what_to_open_and_what_to_try(up):
+    """URLs, where the credentials are, and the next command."""
+    said = up.ok("up")
+    for expected in (f"http://127.0.0.1:{up.ports['FLOWER_PORT']}", "secrets/flower_basic_auth", "make demo"):
+        assert expected in said
+
+
+def test_every_program_is_ready_and_every_queue_has_a_worker(up):
+    """`make ps` shows one row per program, and all of them at work."""
+    assert set(up.states().values()) == {"ready"}
+    assert {"worker-default", "worker-callback_queue", "beat", "flower", "redis", "supplier"} <= set(up.states())
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/healthcheck", "/workers", "/api/workers", "/static/css/flower.css", "/nowhere"]
+)
+def test_flower_never_opens_without_credentials(up, path):
+    """401 on every path, the ones that Flower itself leaves open included; and with the credentials it works."""
+    url = f"http://127.0.0.1:{up.ports['FLOWER_PORT']}{path}"
+    for credentials in (None, "admin:wrong", ":"):
+        request = urllib.request.Request(url)
+        if credentials:
+            request.add_header("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 401
+        refused.value.close()
+    good = (up.state / "secrets" / "flower_basic_auth").read_text().strip()
+    request = urllib.request.Request(
+        url, headers={"Authorization": "Basic " + base64.b64encode(good.encode()).decode()}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+    except urllib.error.HTTPError as exc:
+        with exc:
+            assert (path, exc.code) in {("/nowhere", 404), ("/static/css/flower.css", 404)}
+
+
+def test_secrets_are_nobodys_business(up):
+    """Files of mode 0600; no secret in `ps`, with environments, nor in any log."""
+    folder = up.state / "secrets"
+    secrets = {file.name: file.read_text().strip() for file in folder.iterdir()}
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+    shown = subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=True).stdout
+    logs = "".join(file.read_text(errors="replace") for file in (up.state / "logs").iterdir())
+    for name in ("redis_password", "flower_basic_auth"):
+        assert secrets[name]
+        assert secrets[name] not in shown
+        assert secrets[name] not in logs
+
+
+def test_redis_refuses_without_the_password(up):
+    """A process without the password learns nothing and changes nothing."""
+    import redis
+
+    with redis.Redis(port=up.ports["REDIS_PORT"]) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_logs_are_one_file_per_queue_and_readable(up):
+    """JSON in the files, sentences on the screen, for one queue or for all."""
+    workflow = workflow_id_of(up.ok("start", "W=refresh_products", "ARGS=limit=3"))
+    said = up.ok("logs", "Q=default")
+    assert "workflow_started" in said
+    assert workflow in said
+    assert not said.startswith("{")
+    assert (up.state / "logs" / "worker-default.log").exists()
+    assert "callback_queue" in up.ok("logs")
+
+
+def test_a_refresh_updates_every_product_and_tells_the_supplier_once(up):
+    """All products stored, the callback's POST received under one key; the whole catalogue is `make demo`, in CI."""
+    said = up.ok("start", "W=refresh_products", "ARGS=limit=2000")
+    assert "updated status" in said
+    workflow = workflow_id_of(said)
+    assert up.refreshed_by(workflow) == 2000
+    assert (up.state / "supplier" / "keys").read_text().count(f"{workflow}/1") == 1
+
+
+def test_failed_products_are_named_and_the_supplier_is_not_told(up):
+    """An unknown product id fails: no POST, and `make workflow` lists what failed."""
+    with_unknown = up.make("start", "W=no_such_task")
+    assert with_unknown.returncode == 2
+    assert "no worker knows the task 'no_such_task'" in with_unknown.stdout
+
+
+def test_the_demo_with_failures_says_so(up):
+    """One in a hundred answers fails: not all products are updated, no POST, and the failed ids are findable."""
+    up.env((up.folder / ".env").read_text() + "SUPPLIER_LATENCY_MS=0\n")
+    said = up.ok("demo", SUPPLIER_FAILURE_RATE="0.01")
+    assert "not all products are updated" in said
+    assert "status posts, distinct keys  0, 0" in said
+    listed = up.make("workflow", f"W={workflow_id_of(said)}").stdout
+    failed = int(listed.split(" failed", 1)[0].split()[-1].replace(",", ""))
+    assert 500 < failed < 1500
+    assert listed.count("  failed: ") == failed
+
+
+def test_a_workers_stop_hands_its_queue_to_the_next(up):
+    """`make restart Q=` in the middle of a refresh: every product exactly accounted for."""
+    refresh = up.start_refresh(limit=3000)
+    workflow = workflow_id_of(refresh.stdout.readline())
+    eventually(lambda: up.refreshed_by(workflow) > 100, "the refresh to be under way")
+    before = up.pids()["worker-default"]
+    up.ok("restart", "Q=default")
+    assert up.pids()["worker-default"] != before
+    output, _ = refresh.communicate(timeout=240)
+    assert "3000 of 3000 done, 0 failed" in output
+    assert up.refreshed_by(workflow) == 3000
+
+
+@pytest.mark.parametrize("program", ["redis", "beat", "flower", "supplier", "worker-callback_queue"])
+def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
+    """kill -9 of any one process in mid-refresh: supervisord has it back, and every product is refreshed."""
+    refresh = up.start_refresh(limit=3000)
+    workflow = workflow_id_of(refresh.stdout.readline())
+    eventually(lambda: up.refreshed_by(workflow) > 100, "the refresh to be under way")
+    killed = up.pids()[program]
+    os.kill(killed, signal.SIGKILL)
+    eventually(
+        lambda: up.pids().get(program, killed) != killed and up.states()[program] == "ready", f"{program} to be back"
+    )
+    refresh.communicate(timeout=240)
+    said = wait_for_workflow(up, workflow)
+    assert "3000 of 3000 done, 0 failed" in said
+    assert up.refreshed_by(workflow) == 3000
+
+
+def test_a_killed_starter_of_a_refresh_leaves_a_refresh_that_completes(up):
+    """The process that started it, and shows its progress, is not needed any more."""
+    refresh = up.start_refresh(limit=3000)
+    workflow = workflow_id_of(refresh.stdout.readline())
+    os.killpg(refresh.pid, signal.SIGKILL)
+    refresh.communicate()
+    assert "3000 of 3000 done, 0 failed" in wait_for_workflow(up, workflow)

@@ -1,0 +1,95 @@
+"""config/events.toml in, workflows and schedules out; and every way in which it is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from celery.schedules import crontab
+
+from switchyard import events
+from switchyard.errors import ConfigError
+from switchyard.settings import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(folder: Path, text: str) -> tuple[events.Event, ...]:
+    (folder / "events.toml").write_text(text)
+    return events.load(folder)
+
+
+def test_an_event_names_its_workflow_and_may_have_a_schedule(tmp_path: Path) -> None:
+    """In the file's order."""
+    found = load(tmp_path, '[events."a.b"]\nworkflow = "w"\nschedule = "0 2 * * *"\n[events.c]\nworkflow = "v"\n')
+    assert [(e.name, e.workflow, e.schedule) for e in found] == [("a.b", "w", "0 2 * * *"), ("c", "v", None)]
+
+
+@pytest.mark.parametrize("text", ["", "[events]\n"])
+def test_a_file_without_events_has_none(tmp_path: Path, text: str) -> None:
+    """As a missing file has."""
+    assert events.load(tmp_path) == load(tmp_path, text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        # no TOML
+        ("[events", "events.toml is not valid TOML: "),
+        # another table, or a value where tables are expected
+        ("[event.a]\nworkflow = 'w'\n", "events.toml: 'event' is no table here. Expected one of: events."),
+        ("events = 3\n", "events.toml: events: expected tables of events, got 3."),
+        ("[events]\na = 'w'\n", """events.toml: events."a": expected a table of keys, got 'w'."""),
+        # no workflow, an empty one, one that is no text
+        ("[events.a]\n", 'events.toml: events."a".workflow: field required'),
+        ("[events.a]\nworkflow = ''\n", 'events.toml: events."a".workflow: string should have at least 1 character'),
+        ("[events.a]\nworkflow = 3\n", 'events.toml: events."a".workflow: input should be a valid string, got 3.'),
+        # an unknown key, and the name that stands in the head
+        ("[events.a]\nworkflow = 'w'\ncron = '0 2 * * *'\n",
+         """events.toml: events."a".cron: extra inputs are not permitted, got '0 2 * * *'. Expected one of: workflow, schedule."""),
+        ("[events.a]\nworkflow = 'w'\nname = 'b'\n", 'events.toml: events."a".name: the table has its name in its head.'),
+        # a name with dots needs quotes, or it is tables in tables
+        ("[events.a.b]\nworkflow = 'w'\n", 'events.toml: events."a".'),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_naming_the_key(tmp_path: Path, text: str, sentence: str) -> None:
+    """One sentence, with the event and the key in it."""
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, text)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 2 * *",  # four fields
+        "0 2 * * * *",  # six
+        "60 2 * * *",  # no such minute
+        "0 24 * * *",  # nor hour
+        "0 2 0 * *",  # nor day
+        "0 2 * 13 *",  # nor month
+        "0 2 * * 8",  # nor weekday
+        "a b c d e",  # no numbers
+        "@daily",  # other clocks' shorthand
+        "",  # nothing
+    ],
+)
+def test_a_bad_cron_line_is_refused(tmp_path: Path, line: str) -> None:
+    """Whatever Celery would say to it, and before the clock starts."""
+    with pytest.raises(ConfigError, match='events."a".schedule: expected a cron line of five fields, such as "0 2 '):
+        load(tmp_path, f'[events.a]\nworkflow = "w"\nschedule = "{line}"\n')
+
+
+def test_the_clock_tells_what_is_scheduled_and_nothing_else(tmp_path: Path) -> None:
+    """Fields are minute, hour, day, month, weekday; the core's own sweep is always among them."""
+    found = load(tmp_path, "[events.a]\nworkflow = 'w'\nschedule = '1 2 3 4 5'\n[events.b]\nworkflow = 'v'\n")
+    schedule = events.beat_schedule(found)
+    assert schedule.pop("switchyard.sweep")["task"] == "switchyard.sweep"
+    expected = crontab(minute="1", hour="2", day_of_month="3", month_of_year="4", day_of_week="5")
+    assert schedule == {"a": {"task": "w", "schedule": expected}}
+
+
+def test_the_repositorys_own_events_are_accepted() -> None:
+    """What is shipped starts."""
+    assert events.beat_schedule(events.load(ROOT / "config"))

@@ -1,0 +1,220 @@
+"""What is rendered from queues.toml: fresh in the repository, one program per queue, alike but for what must differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from configparser import ConfigParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from switchyard import queues, render
+from switchyard.errors import ConfigError
+from switchyard.queues import Queues, parse
+from switchyard.render import readme, supervisor
+from switchyard.render.tasks import refusals
+from switchyard.settings import ROOT, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PARTS = sorted(path.stem for path in (ROOT / "config" / "supervisor").glob("*.conf"))
+
+
+def some(**tables: dict[str, Any]) -> Queues:
+    return parse({"queues": tables}, {}, where="queues.toml")
+
+
+def sections(text: str) -> ConfigParser:
+    found = ConfigParser(interpolation=None, delimiters=("=",), inline_comment_prefixes=None)
+    found.read_string(text)
+    return found
+
+
+def program(text: str, name: str) -> dict[str, str]:
+    return dict(sections(text)[f"program:{name}"])
+
+
+def test_what_is_rendered_in_the_repository_is_fresh() -> None:
+    """Whoever edits queues.toml runs `make render` and commits both."""
+    assert render.stale(queues.load(ROOT / "config", {}), ROOT) == []
+
+
+def test_writing_makes_fresh_what_was_stale_and_touches_nothing_else(tmp_path: Path) -> None:
+    """Missing files are stale; a second time writes nothing; another queue makes both stale."""
+    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    one, two = some(), some(a={"tasks": ["x"]})
+    written = [tmp_path / render.SUPERVISOR, tmp_path / render.README]
+    assert render.stale(one, tmp_path) == render.write(one, tmp_path) == written
+    assert render.stale(one, tmp_path) == render.write(one, tmp_path) == []
+    assert render.stale(two, tmp_path) == written
+    (tmp_path / render.SUPERVISOR).write_text("edited")
+    assert render.stale(one, tmp_path) == [tmp_path / render.SUPERVISOR]
+
+
+def test_a_fork_without_a_readme_or_without_its_table_has_nothing_stale_there(tmp_path: Path) -> None:
+    """The table is an offer."""
+    render.write(some(), tmp_path)
+    assert not (tmp_path / "README.md").exists()
+    (tmp_path / "README.md").write_text("of my own")
+    assert render.stale(some(), tmp_path) == []
+
+
+# --- The README's table
+
+
+def test_the_table_has_a_row_per_queue_and_the_text_around_it_stays() -> None:
+    """In the file's order; whatever is in a glob is taken literally."""
+    found = some(a={"tasks": ["x.?", r"y.[01]*"], "pool": "gevent", "autoscale": "32,16", "time_limit": 1.5, "memory": "2G"})
+    text = readme.with_table(f"before\n{readme.BEGIN}anything{readme.END}\nafter \\1\n", found)
+    assert text.startswith(f"before\n{readme.BEGIN}\n| queue |")
+    assert text.endswith(f"|\n{readme.END}\nafter \\1\n")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [
+        "| `default` | what nobody else takes | prefork | 2 | 300 s | 512 MB |",
+        "| `a` | `x.?`, `y.[01]*` | gevent | 32 | 1.5 s | 2048 MB |",
+    ]
+    assert readme.with_table(text, found) == text
+
+
+# --- Supervisor's programs
+
+
+def test_each_queue_has_a_program_and_they_differ_only_in_what_they_must() -> None:
+    """The queue's name, its log file, and how long its stop may take: all else a worker reads from queues.toml."""
+    text = supervisor.programs(some(a={"drain": 5, "pool": "gevent"}, b={"drain": 600, "time_limit": 9}))
+    assert sections(text).sections() == ["program:worker-default", "program:worker-a", "program:worker-b"]
+    a, b = program(text, "worker-a"), program(text, "worker-b")
+    assert {key for key in a if a[key] != b[key]} == {"environment", "stdout_logfile", "stopwaitsecs"}
+    assert a.keys() == b.keys()
+    assert (a["environment"], b["environment"]) == ('QUEUE="a"', 'QUEUE="b"')
+
+
+def test_the_stop_signal_goes_to_the_main_process_and_the_kill_to_the_group() -> None:
+    """SIGTERM to the group would kill prefork children in mid-task; after the wait nothing may be left."""
+    text = supervisor.programs(some(a={"drain": 600}))
+    for name, wait in (("worker-default", 75), ("worker-a", 615)):
+        found = program(text, name)
+        assert (found["stopsignal"], found["stopasgroup"], found["killasgroup"]) == ("TERM", "false", "true")
+        assert int(found["stopwaitsecs"]) == wait
+
+
+@pytest.mark.parametrize("name", ["redis", "beat", "flower", "supplier", "seed", "worker", "supervisord"])
+def test_a_queue_named_like_another_program_collides_with_none(name: str) -> None:
+    """Its program, log and readiness file are a worker's."""
+    text = supervisor.programs(some(**{name: {}}))
+    assert f"program:worker-{name}" in sections(text)
+    everything = text + "\n".join((ROOT / "config" / "supervisor" / f"{part}.conf").read_text() for part in PARTS
+                                  if part != "queues")  # fmt: skip
+    programs = re.findall(r"^\[program:(.+)\]$", everything, flags=re.MULTILINE)
+    logs = re.findall(r"^stdout_logfile=(.+)$", everything, flags=re.MULTILINE)
+    assert len(programs) == len(set(programs)) == len(logs) == len(set(logs))
+
+
+def test_no_other_program_is_named_like_a_worker() -> None:
+    """`make restart Q=…` and `make ps` tell the two apart by it."""
+    others = [p for p in PARTS if p != "queues"]
+    text = "\n".join((ROOT / "config" / "supervisor" / f"{part}.conf").read_text() for part in others)
+    assert [name for name in re.findall(r"\[program:(.+)\]", text) if name.startswith("worker-")] == []
+
+
+READ_BY_SUPERVISORD = """
+import json, sys
+from supervisor.options import ServerOptions
+options = ServerOptions()
+options.realize(["-c", CONF, "-n"])
+print(json.dumps({p.name: [p.command, p.environment, p.stopasgroup, p.killasgroup, p.stopwaitsecs, p.stdout_logfile, p.directory]
+                  for group in options.process_group_configs for p in group.process_configs}))
+"""
+
+
+@pytest.mark.parametrize("folder", ["plain", "with a space", "50%", "ünï;code"])
+def test_supervisord_itself_reads_what_is_written(
+    config_dir: Path, tmp_path: Path, python: Callable[..., str], monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """All parts together, in whatever folder the state is kept; by its own parser, which ignores what it does not know."""
+    from switchyard.runtime.supervisor import Supervisor
+
+    state = tmp_path / folder
+    (state / "run").mkdir(parents=True)
+    (state / "logs").mkdir()
+    monkeypatch.setenv("STATE_DIR", str(state))
+    settings.cache_clear()
+    (config_dir / "supervisor").mkdir()
+    for part in PARTS:
+        (config_dir / "supervisor" / f"{part}.conf").write_text((ROOT / "config" / "supervisor" / f"{part}.conf").read_text())
+    (config_dir / "supervisor" / "queues.conf").write_text(supervisor.programs(some(a={"drain": 600})))
+    written = Supervisor(settings())
+    written.write_conf(PARTS)
+
+    found = json.loads(python(f"CONF = {str(written.conf)!r}" + READ_BY_SUPERVISORD, PYTHON="/a python", STATE_DIR=str(state)))
+    assert {"worker-default", "worker-a", "redis", "beat", "flower"} <= found.keys()
+    command, environment, stopasgroup, killasgroup, wait, log, _ = found["worker-a"]
+    assert command == '"/a python" -m switchyard worker'
+    assert environment == {"QUEUE": "a"}
+    assert (stopasgroup, killasgroup, wait) == (False, True, 615)
+    assert log == str(state / "logs" / "worker-a.log")
+
+
+# --- queues.toml against the tasks that exist
+
+
+@pytest.fixture
+def shop(tmp_path: Path, config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Somebody's project: two tasks in one module."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text("")
+    (tmp_path / "shop" / "celery.py").write_text(
+        'from celery import Celery\napp = Celery("shop")\nprint("noise")\n'
+        'app.config_from_object("switchyard.celeryconfig")\n'
+    )
+    (tmp_path / "shop" / "tasks.py").write_text(
+        'from celery import shared_task\n@shared_task(name="shop.a")\ndef a(): ...\n@shared_task(name="shop.b")\ndef b(): ...\n'
+    )
+    (config_dir / "queues.toml").write_text("")
+    monkeypatch.setenv("CELERY_APP", "shop.celery:app")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_globs_are_compared_with_the_tasks_that_really_exist(shop: Path) -> None:
+    """Imported by the app and by the queues' `imports`; a project that prints at import is understood."""
+    good = some(a={"tasks": ["shop.a"], "imports": ["shop.tasks"]}, b={"tasks": ["shop.b"]})
+    assert refusals(settings(), good) == []
+    bad = some(a={"tasks": ["shop.a", "shop.c"], "imports": ["shop.tasks"]})
+    assert refusals(settings(), bad) == [
+        "queues.a.tasks: 'shop.c' matches no task. Did you mean 'shop.b'?",
+        "Task 'shop.b' is taken by no queue; add it to a queue's tasks, or set queues.default.tasks = [\"*\"].",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        # a module that ends the process would end a worker, too
+        pytest.param("import sys; sys.exit('no licence')", "SystemExit: no licence", id="exit"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_its_traceback(shop: Path, code: str, error: str) -> None:
+    """By the key that asks for it; what would follow from it is not told as well."""
+    (shop / "shop" / "broken.py").write_text(code + "\n")
+    (said,) = refusals(settings(), some(a={"tasks": ["shop.a"], "imports": ["shop.broken", "shop.tasks"]}))
+    assert said.startswith("queues.a.imports: 'shop.broken' cannot be imported:\nTraceback")
+    assert error in said
+
+
+def test_an_app_that_cannot_be_imported_is_named(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CELERY_APP with the reason below it; and without CELERY_APP, what to set."""
+    monkeypatch.setenv("CELERY_APP", "shop.celary:app")
+    settings.cache_clear()
+    with pytest.raises(ConfigError, match=r"CELERY_APP: 'shop.celary:app' cannot be imported:\n(.|\n)*celary"):
+        refusals(settings(), some())
+    monkeypatch.delenv("CELERY_APP")
+    settings.cache_clear()
+    with pytest.raises(ConfigError, match="CELERY_APP is not set"):
+        refusals(settings(), some())

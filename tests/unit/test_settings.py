@@ -1,0 +1,351 @@
+"""The environment in, frozen settings out: precedence, secrets, refusals; and that `.env.example` tells all of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import PydanticUndefined
+
+from switchyard.errors import ConfigError
+from switchyard.settings import ROOT, EnvironmentSettings, Settings, environment, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRETS = ("celery_broker_url", "celery_result_backend", "flower_basic_auth")
+
+
+def refusal() -> str:
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    return str(refused.value)
+
+
+# --- Where a value comes from
+
+
+def test_the_environment_beats_dotenv_beats_the_default(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer shows where the ones above it say nothing."""
+    assert Settings.load().redis_port == 6380
+    own_environment.write_text("REDIS_PORT=1111\nFLOWER_PORT=2222\n")
+    assert (Settings.load().redis_port, Settings.load().flower_port) == (1111, 2222)
+    monkeypatch.setenv("REDIS_PORT", "3333")
+    assert (Settings.load().redis_port, Settings.load().flower_port) == (3333, 2222)
+
+
+def test_an_empty_value_means_unset(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment, in `.env`, and for the file of a secret."""
+    own_environment.write_text("CELERY_APP=\nREDIS_PORT=1111\nCELERY_BROKER_URL_FILE=\n")
+    monkeypatch.setenv("REDIS_PORT", "")
+    monkeypatch.setenv("FLOWER_BASIC_AUTH_FILE", "")
+    found = Settings.load()
+    assert (found.celery_app, found.redis_port) == (None, 1111)
+    assert found.celery_broker_url is found.flower_basic_auth is None
+
+
+def test_overrides_of_a_queue_come_from_nested_variables(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUEUES__<QUEUE>__<KEY>, from the environment and from `.env`, side by side; queue names keep their underscores."""
+    own_environment.write_text("QUEUES__SALES_REPORT_QUEUE__CONCURRENCY=1\nQUEUES__SALES_REPORT_QUEUE__EVENTS=true\n")
+    monkeypatch.setenv("QUEUES__SALES_REPORT_QUEUE__CONCURRENCY", "4")
+    monkeypatch.setenv("QUEUES__DEFAULT__AUTOSCALE", "32,16")
+    assert Settings.load().queues == {
+        "sales_report_queue": {"concurrency": "4", "events": "true"},
+        "default": {"autoscale": "32,16"},
+    }
+
+
+def test_folders_are_below_the_checkout_unless_they_are_absolute(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever folder a command is run in."""
+    monkeypatch.setenv("CONFIG_DIR", "elsewhere/config")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    assert (Settings.load().config_dir, Settings.load().state_dir) == (ROOT / "elsewhere/config", tmp_path)
+
+
+def test_settings_are_frozen_and_read_once(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object for the process; nobody changes it, and a later change of the environment does not."""
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().redis_port = 1  # type: ignore[misc]
+    monkeypatch.setenv("REDIS_PORT", "3333")
+    assert settings().redis_port == 6380
+    assert settings() is settings()
+
+
+def test_the_environment_for_a_child_is_a_copy(own_environment: Path) -> None:
+    """What a child gets can be amended without touching this process."""
+    environment()["SWITCHYARD_TEST"] = "1"
+    assert "SWITCHYARD_TEST" not in environment()
+
+
+# --- Secrets
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_secret_can_be_named_by_a_file(
+    own_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, where: str
+) -> None:
+    """<NAME>_FILE in the environment or in `.env`; white space at the file's end is not part of it."""
+    (tmp_path / "secret").write_text("redis://:hush@host/0\n")
+    if where == "environment":
+        monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
+    else:
+        own_environment.write_text(f"{name.upper()}_FILE={tmp_path / 'secret'}\n")
+    assert getattr(Settings.load(), name) == SecretStr("redis://:hush@host/0")
+
+
+def test_every_secret_of_the_settings_is_in_the_table_above() -> None:
+    """A new secret gets its file, too."""
+    assert {n for n, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)} == set(SECRETS)
+
+
+@pytest.mark.parametrize("value_in", ["environment", "dotenv"])
+@pytest.mark.parametrize("file_in", ["environment", "dotenv"])
+def test_a_secret_given_twice_is_refused(
+    own_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value_in: str, file_in: str
+) -> None:
+    """Whichever of the two were taken, somebody would wonder; the value is not shown."""
+    (tmp_path / "secret").write_text("b")
+    own_environment.write_text("")
+    for where, line in ((value_in, "CELERY_BROKER_URL=hush"), (file_in, f"CELERY_BROKER_URL_FILE={tmp_path / 'secret'}")):
+        if where == "environment":
+            monkeypatch.setenv(*line.split("="))
+        else:
+            own_environment.write_text(own_environment.read_text() + line + "\n")
+    assert refusal() == "CELERY_BROKER_URL and CELERY_BROKER_URL_FILE are both set; keep one of them."
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        # no file at all
+        (None, "CELERY_BROKER_URL_FILE: cannot read '{path}' (No such file or directory)."),
+        # a file that holds nothing would be a broker without an address
+        (b" \n", "CELERY_BROKER_URL_FILE: '{path}' is empty; expected the secret in it."),
+        # bytes that are no text
+        (b"\xff\xfe", "CELERY_BROKER_URL_FILE: '{path}' is no text file."),
+    ],
+)
+def test_a_secret_file_that_cannot_be_used_is_refused(
+    own_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, sentence: str
+) -> None:
+    """The sentence names the variable and the file, and shows nothing of what is in it."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("CELERY_BROKER_URL_FILE", str(path))
+    assert refusal() == sentence.format(path=path)
+
+
+def test_no_secret_is_shown_by_the_settings_themselves(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as text nor as a dump."""
+    for name in SECRETS:
+        monkeypatch.setenv(name.upper(), "hush")
+    found = Settings.load()
+    assert "hush" not in f"{found} {found!r} {found.model_dump()} {found.model_dump_json()}"
+
+
+# --- Refusals
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        # numbers and their bounds
+        ("REDIS_PORT", "x", "REDIS_PORT: input should be a valid integer, unable to parse string as an integer, got 'x'."),
+        ("REDIS_PORT", "0", "REDIS_PORT: input should be greater than or equal to 1, got '0'."),
+        ("FLOWER_PORT", "65536", "FLOWER_PORT: input should be less than or equal to 65535, got '65536'."),
+        ("WORKFLOW_EXPIRES", "5", "WORKFLOW_EXPIRES: input should be greater than or equal to 60, got '5'."),
+        # one of a few words
+        ("LOG_LEVEL", "info", "LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL', got 'info'."),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT: input should be 'auto', 'console' or 'json', got 'xml'."),
+        ("DEMO", "maybe", "DEMO: input should be a valid boolean, unable to interpret input, got 'maybe'."),
+        # the zone of the schedules, before the clock starts and falls over it
+        ("TIMEZONE", "Mars", "TIMEZONE: expected the name of a time zone, such as Europe/Berlin, got 'Mars'."),
+        ("TIMEZONE", "../UTC", "TIMEZONE: expected the name of a time zone, such as Europe/Berlin, got '../UTC'."),
+        # tables
+        ("TASK_ROUTES", "a=b", 'TASK_ROUTES: expected a JSON object, such as {"name": "value"}.'),
+        ("TASK_ROUTES", '{"a": 1}', "TASK_ROUTES__A: input should be a valid string, got 1."),
+        ("QUEUES", "a", 'QUEUES: expected a JSON object, such as {"name": "value"}.'),
+        ("QUEUES__A", "4", "QUEUES__A: input should be a valid dictionary, got 4."),
+        ("QUEUES__A__B__C", "4", "QUEUES__A__B: input should be a valid string, got {'c': 4}."),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_wrong_value_is_named(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str, where: str
+) -> None:
+    """One sentence: the variable, what was expected, what it was; the same from `.env`."""
+    if where == "environment":
+        monkeypatch.setenv(variable, value)
+    else:
+        own_environment.write_text(f"{variable}='{value}'\n")
+    assert refusal() == sentence
+
+
+def test_every_wrong_value_is_told_at_once(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each."""
+    monkeypatch.setenv("REDIS_PORT", "x")
+    monkeypatch.setenv("LOG_LEVEL", "x")
+    assert [line.split(":")[0] for line in refusal().splitlines()] == ["LOG_LEVEL", "REDIS_PORT"]
+
+
+def test_a_wrong_secret_is_refused_without_its_value(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the sentence, and not in what Python prints above it."""
+
+    class Picky(EnvironmentSettings):
+        token: SecretStr = Field(min_length=100)
+
+    monkeypatch.setitem(Picky.model_config, "env_file", None)
+    monkeypatch.setenv("TOKEN", "hush")
+    with pytest.raises(ConfigError, match=r"^TOKEN: value should have at least 100 items") as refused:
+        Picky.load()
+    assert "hush" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+# --- URLs
+
+
+@pytest.mark.parametrize("password", ["plain", "p@ss/w:rd#?%&=+ ä", "a" * 200])
+def test_the_broker_is_ours_with_the_generated_password_unless_one_is_given(
+    own_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """Whatever is in the password, it is one part of the URL and comes out of it as it went in."""
+    monkeypatch.setenv("REDIS_PORT", "7777")
+    (tmp_path / "state" / "secrets").mkdir()
+    (tmp_path / "state" / "secrets" / "redis_password").write_text(f"{password}\n")
+    for url, database in ((Settings.load().broker_url(), "/0"), (Settings.load().result_backend_url(), "/1")):
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.hostname, parts.port, parts.path) == ("redis", "127.0.0.1", 7777, database)
+        assert unquote(parts.password or "") == password
+
+
+@pytest.mark.parametrize(
+    ("broker", "backend", "expected"),
+    [
+        # results are kept where the broker is
+        ("redis://a/0", "", ("redis://a/0", "redis://a/0")),
+        # unless they have a place of their own
+        ("redis://a/0", "redis://b/0", ("redis://a/0", "redis://b/0")),
+    ],
+)
+def test_a_given_url_is_taken_as_it_is(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, broker: str, backend: str, expected: tuple[str, str]
+) -> None:
+    """No deployment is needed for it."""
+    monkeypatch.setenv("CELERY_BROKER_URL", broker)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", backend)
+    found = Settings.load()
+    assert (found.broker_url(), found.result_backend_url()) == expected
+
+
+def test_without_a_deployment_the_broker_is_a_sentence(own_environment: Path) -> None:
+    """The next step is in it."""
+    with pytest.raises(ConfigError, match="There is no deployment here yet: run `make up`, or set CELERY_BROKER_URL"):
+        Settings.load().broker_url()
+
+
+# --- .env.example
+
+
+def example() -> list[tuple[str, str, str]]:
+    """The variables of `.env.example`: "#" or "", name, value. The demo's part is the demo's."""
+    text = (ROOT / ".env.example").read_text()
+    if not find_spec("demo"):
+        text = re.split(r"^# --- The demo ", text, flags=re.MULTILINE)[0]
+    return re.findall(r"^(#?)([A-Z][A-Z_]*)=(.*)$", text, flags=re.MULTILINE)
+
+
+def classes() -> list[type[EnvironmentSettings]]:
+    found: list[type[EnvironmentSettings]] = [Settings]
+    if find_spec("demo"):
+        from demo.settings import DemoSettings
+
+        found.append(DemoSettings)
+    return found
+
+
+def test_the_example_has_every_setting_and_nothing_else() -> None:
+    """Field by field, the core's and the demo's; QUEUES__… stands for `queues`."""
+    named = {"queues" if name.startswith("QUEUES__") else name.lower() for _, name, _ in example()}
+    assert named == {name for cls in classes() for name in cls.model_fields}
+
+
+def test_a_commented_line_of_the_example_is_the_default(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uncommenting it changes nothing, for every setting that has a default of its own."""
+    commented = {name: value for hidden, name, value in example() if hidden}
+    checked = set()
+    for variable in ("CONFIG_DIR", "STATE_DIR"):
+        monkeypatch.delenv(variable)
+    for cls in classes():
+        monkeypatch.setitem(cls.model_config, "env_file", None)
+        for name, field in cls.model_fields.items():
+            if name.upper() in commented and field.default not in (None, PydanticUndefined):
+                default = getattr(cls.load(), name)
+                monkeypatch.setenv(name.upper(), commented[name.upper()])
+                assert (name, getattr(cls.load(), name)) == (name, default)
+                checked.add(name)
+    own = {"demo", "redis_port", "workflow_expires", "config_dir", "timezone", "flower_port", "log_format", "state_dir"}
+    assert own <= checked
+
+
+def test_the_example_as_it_stands_is_accepted(own_environment: Path) -> None:
+    """`make up` copies it to `.env`."""
+    own_environment.write_text((ROOT / ".env.example").read_text())
+    for cls in classes():
+        assert cls.load()
+
+
+def test_the_example_is_plain_for_every_reader() -> None:
+    """KEY=value, without export, quotes or a comment at the end, so that make, Compose and python-dotenv agree."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    odd = [line for line in lines if line and not re.fullmatch(r"#( .*)?|#?[A-Z][A-Z_]*=(\{.*\}|[^\s'\"#]*)", line)]
+    assert odd == []
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """In the code, for the docs' table."""
+    assert [(cls.__name__, n) for cls in classes() for n, field in cls.model_fields.items() if not field.description] == []
+
+
+# --- One reader
+
+
+def environment_reads(source: str) -> list[int]:
+    """The lines of a module that reach for the process' environment."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        attribute = isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb")
+        name = isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & {"environ", "getenv"}
+        if attribute or name:
+            found.append(node.lineno)
+    return found
+
+
+def test_nothing_but_settings_reads_the_environment() -> None:
+    """One reader means one precedence, and one place to look."""
+    readers = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / "services").rglob("*.py"))
+        for line in environment_reads(path.read_text())
+        if path != ROOT / "services/switchyard/settings.py"
+    ]
+    assert readers == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ", "import os as o\no.environ.get('A')"],
+)
+def test_the_check_above_sees_every_way_to_read_it(code: str) -> None:
+    """A check that finds nothing must be able to find something."""
+    assert environment_reads(code)
