@@ -46,7 +46,9 @@ def plain(products: int) -> float:
 def check(result: object) -> None:
     """A round that did not do the work measures nothing."""
     if not isinstance(result, dict) or result.get("status") is not True:
-        raise SwitchyardError(f"A round ended with {result!r}; is the supplier's failure rate 0? Run `make demo` first.")
+        raise SwitchyardError(
+            f"A round ended with {result!r}; is the supplier's failure rate 0? Run `make demo` first."
+        )
 
 
 def main() -> int:
@@ -71,7 +73,9 @@ def main() -> int:
         table.add_row(name, f"{median:.2f}", f"{chosen.products / median:,.0f}")
     out.print(table)
     ratio = medians["plain chord"] / medians["workflow in chunks"]
-    out.print(f"plain / chunks: {ratio:.1f}   ({os.cpu_count()} cores, Python {platform.python_version()}, {chosen.products} products)")
+    out.print(
+        f"plain / chunks: {ratio:.1f}   ({os.cpu_count()} cores, Python {platform.python_version()}, {chosen.products} products)"
+    )
     return 0
 
 

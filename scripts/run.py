@@ -22,7 +22,7 @@ OLDEST = (3, 11)
 ALONE = ("data",)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
     """Install what is missing and become the module. Returns an exit code only when that fails."""
     if sys.version_info < OLDEST:
         return refuse(

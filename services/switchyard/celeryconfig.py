@@ -25,7 +25,7 @@ task_default_queue = queues.DEFAULT_QUEUE
 task_default_exchange = queues.DEFAULT_QUEUE
 task_default_exchange_type = routing.DEFAULT_EXCHANGE_TYPE
 task_default_routing_key = routing.DEFAULT_ROUTING_KEY
-task_queues = [routing.kombu_queue(name) for name in _queues.by_name]
+task_queues = [routing.consumed_queue(name) for name in _queues.by_name]
 task_routes = [routing.route_task]
 # A misspelt queue raises at the publisher instead of filling a list that nobody reads.
 task_create_missing_queues = False

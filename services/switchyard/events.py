@@ -47,7 +47,7 @@ def load(config_dir: Path) -> tuple[Event, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise ConfigError(f"{path} is not valid TOML: {exc}.") from exc
     if unknown := set(tables) - {"events"}:
-        raise ConfigError(f"events.toml: {sorted(unknown)[0]!r} is no table here. Expected one of: events.")
+        raise ConfigError(f"events.toml: {min(unknown)!r} is no table here. Expected one of: events.")
     events = tables.get("events", {})
     if not isinstance(events, dict):
         raise ConfigError(f"events.toml: events: expected tables of events, got {events!r}.")

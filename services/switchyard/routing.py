@@ -59,17 +59,22 @@ def queue_of(task: str) -> str:
     return settings().task_routes.get(task) or current_queues().queue_of(task)
 
 
-def kombu_queue(name: str) -> KombuQueue:
-    """The Celery queue of this name.
-
-    A direct exchange is published to by the queue's own name and needs no binding, so it cannot lose a message.
-    """
+def consumed_queue(name: str) -> KombuQueue:
+    """The queue as its worker declares it: the default one on a topic exchange, where stock publishers find it."""
     if name == queues.DEFAULT_QUEUE:
         return KombuQueue(name, Exchange(name, type=DEFAULT_EXCHANGE_TYPE), routing_key=DEFAULT_ROUTING_KEY)
-    return KombuQueue(name, Exchange(name, type="direct"), routing_key=name)
+    return published_queue(name)
 
 
-def route_task(name: str, *_: Any, **__: Any) -> dict[str, KombuQueue] | None:
-    """Celery's router function. None: the default queue."""
-    queue = queue_of(name)
-    return None if queue == queues.DEFAULT_QUEUE else {"queue": kombu_queue(queue)}
+def published_queue(name: str) -> KombuQueue:
+    """The queue as our publishers address it: by its own name, on the nameless exchange.
+
+    Redis has no exchanges: kombu looks a named one up in a set of bindings before each message, and drops the message
+    silently when that set is gone. The nameless exchange needs no set, so nothing can vanish and a round trip is saved.
+    """
+    return KombuQueue(name, Exchange("", type="direct"), routing_key=name)
+
+
+def route_task(name: str, *_: Any, **__: Any) -> dict[str, KombuQueue]:
+    """Celery's router function."""
+    return {"queue": published_queue(queue_of(name))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,7 @@ class SecretFiles(PydanticBaseSettingsSource):
     """`<NAME>_FILE` for every secret: a file keeps it out of `docker inspect`, of `ps` and of shell histories."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
         return None, field_name, False  # a whole-dict source: pydantic-settings calls __call__
 
     def __call__(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class EnvironmentSettings(BaseSettings):
         return init_settings, SecretFiles(settings_cls), env_settings, dotenv_settings
 
     @classmethod
-    def load(cls: type[S]) -> S:
+    def load(cls) -> Self:
         """Read the environment once. Raises ConfigError naming each variable and what was expected of it."""
         try:
             return cls()

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support import ROOT, eventually, free_port
 
 #: Variables of the test run that a newcomer's shell would not have.
@@ -116,7 +115,7 @@ class Checkout:
 
 def workflow_id_of(output: str) -> str:
     """The id in `workflow <id>`, which `make start` and `make demo` print first."""
-    return output.split("workflow ", 1)[1].split()[0].rstrip(":")
+    return output.split("workflow ", 1)[1].split(maxsplit=1)[0].rstrip(":")
 
 
 def wait_for_workflow(checkout: Checkout, workflow_id: str, timeout: float = 240) -> str:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 
 import pytest
-
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
 from tests.support import ROOT, eventually
 

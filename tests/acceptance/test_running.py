@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
 from tests.support import eventually
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-
 from tests.support import ROOT, Deployment, eventually
 
 PLAIN = ROOT / "tests" / "fork" / "plain"

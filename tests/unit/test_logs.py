@@ -60,7 +60,9 @@ def test_a_line_is_one_json_object_with_its_event_and_keys(log: Callable[..., An
     assert "module 'io'" in line["path"]
 
 
-def test_keys_of_the_process_and_ids_of_the_corridor_are_on_every_line(log: Callable[..., Any], out: io.StringIO) -> None:
+def test_keys_of_the_process_and_ids_of_the_corridor_are_on_every_line(
+    log: Callable[..., Any], out: io.StringIO
+) -> None:
     """On ours and on those of any library; the ids end with their block."""
     logger = log(queue="sales_queue")
     with bound_contextvars(workflow_id="w", event_id="e"):
@@ -103,7 +105,9 @@ def test_configuring_again_replaces_what_was(log: Callable[..., Any], out: io.St
 )  # fmt: skip
 def test_the_value_of_a_secret_key_is_hidden_at_any_depth(log: Callable[..., Any], out: io.StringIO, key: str) -> None:
     """At the top, in tables, in lists of tables; the keys beside it stay."""
-    log().info("a", **{key: "hush"}, table={"x": {key: "hush", "y": 1}}, rows=[{key: ["hush"]}], pair=({key: "hush"}, 2))
+    log().info(
+        "a", **{key: "hush"}, table={"x": {key: "hush", "y": 1}}, rows=[{key: ["hush"]}], pair=({key: "hush"}, 2)
+    )
     (line,) = lines(out)
     assert "hush" not in out.getvalue()
     assert line[key] == line["table"]["x"][key] == line["rows"][0][key] == line["pair"][0][key] == logs.HIDDEN
@@ -136,7 +140,9 @@ class Address:
     ],
 )
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_the_password_in_a_url_is_hidden(log: Callable[..., Any], out: io.StringIO, value: Any, log_format: str) -> None:
+def test_the_password_in_a_url_is_hidden(
+    log: Callable[..., Any], out: io.StringIO, value: Any, log_format: str
+) -> None:
     """Whatever the value is; host and database stay, for whoever reads the log."""
     log(log_format).info("a", value=value)
     assert "hush" not in out.getvalue()
@@ -282,6 +288,12 @@ def test_a_tasks_lines_carry_its_messages_ids_until_it_has_ended(log: Callable[.
     hooks._unbind_ids()
     logger.info("after")
     inside, after = lines(out)
-    for key, value in {"task_id": "t", "task": "sales.report", "workflow_id": "w", "event_id": "e", "attempt": 2}.items():
+    for key, value in {
+        "task_id": "t",
+        "task": "sales.report",
+        "workflow_id": "w",
+        "event_id": "e",
+        "attempt": 2,
+    }.items():
         assert inside[key] == value
         assert key not in after

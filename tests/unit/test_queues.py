@@ -184,7 +184,7 @@ def test_every_key_is_either_shape_or_run_time() -> None:
         ({"sales_queue": {"name": "x"}}, "QUEUES__SALES_QUEUE__NAME: unknown key."),
         # a value that is none
         ({"sales_queue": {"concurrency": "x"}}, "QUEUES__SALES_QUEUE__CONCURRENCY: input should be a valid integer"),
-        ({"sales_queue": {"autoscale": "1"}}, "QUEUES__SALES_QUEUE__AUTOSCALE: expected \"most,least\" slots"),
+        ({"sales_queue": {"autoscale": "1"}}, 'QUEUES__SALES_QUEUE__AUTOSCALE: expected "most,least" slots'),
         # a value that does not suit the file's pool
         ({"sales_queue": {"prefetch": "1"}}, "QUEUES__SALES_QUEUE__PREFETCH: one message per slot makes a gevent worker poll"),
     ],

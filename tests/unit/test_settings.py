@@ -49,7 +49,9 @@ def test_an_empty_value_means_unset(own_environment: Path, monkeypatch: pytest.M
     assert found.celery_broker_url is found.flower_basic_auth is None
 
 
-def test_overrides_of_a_queue_come_from_nested_variables(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_of_a_queue_come_from_nested_variables(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """QUEUES__<QUEUE>__<KEY>, from the environment and from `.env`, side by side; queue names keep their underscores."""
     own_environment.write_text("QUEUES__SALES_REPORT_QUEUE__CONCURRENCY=1\nQUEUES__SALES_REPORT_QUEUE__EVENTS=true\n")
     monkeypatch.setenv("QUEUES__SALES_REPORT_QUEUE__CONCURRENCY", "4")
@@ -114,7 +116,10 @@ def test_a_secret_given_twice_is_refused(
     """Whichever of the two were taken, somebody would wonder; the value is not shown."""
     (tmp_path / "secret").write_text("b")
     own_environment.write_text("")
-    for where, line in ((value_in, "CELERY_BROKER_URL=hush"), (file_in, f"CELERY_BROKER_URL_FILE={tmp_path / 'secret'}")):
+    for where, line in (
+        (value_in, "CELERY_BROKER_URL=hush"),
+        (file_in, f"CELERY_BROKER_URL_FILE={tmp_path / 'secret'}"),
+    ):
         if where == "environment":
             monkeypatch.setenv(*line.split("="))
         else:
@@ -314,7 +319,9 @@ def test_the_example_is_plain_for_every_reader() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     """In the code, for the docs' table."""
-    assert [(cls.__name__, n) for cls in classes() for n, field in cls.model_fields.items() if not field.description] == []
+    assert [
+        (cls.__name__, n) for cls in classes() for n, field in cls.model_fields.items() if not field.description
+    ] == []
 
 
 # --- One reader
@@ -325,7 +332,11 @@ def environment_reads(source: str) -> list[int]:
     found = []
     for node in ast.walk(ast.parse(source)):
         attribute = isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb")
-        name = isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & {"environ", "getenv"}
+        name = (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and {a.name for a in node.names} & {"environ", "getenv"}
+        )
         if attribute or name:
             found.append(node.lineno)
     return found
@@ -344,7 +355,12 @@ def test_nothing_but_settings_reads_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ", "import os as o\no.environ.get('A')"],
+    [
+        "import os\nos.environ['A']",
+        "import os\nos.getenv('A')",
+        "from os import environ",
+        "import os as o\no.environ.get('A')",
+    ],
 )
 def test_the_check_above_sees_every_way_to_read_it(code: str) -> None:
     """A check that finds nothing must be able to find something."""

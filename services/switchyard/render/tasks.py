@@ -20,7 +20,7 @@ broken = {}
 for queue, module in json.loads(sys.argv[2]):
     try:
         importlib.import_module(module)
-    except Exception:
+    except (Exception, SystemExit):
         import traceback
         broken[f"queues.{queue}.imports: {module!r}"] = traceback.format_exc()
 app.finalize()

@@ -47,7 +47,7 @@ def _flower_asks_for_credentials(config: Settings) -> bool:
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{config.flower_port}/", timeout=2)
     except urllib.error.HTTPError as exc:
-        return exc.code == 401  # noqa: PLR2004  the one answer a stranger may get
+        return exc.code == 401
     except OSError:
         return False
     return False

@@ -60,7 +60,7 @@ class Supervisor:
 
     @property
     def rpc(self) -> Any:
-        """supervisord's own interface, http://supervisord.org/api.html; a new one each time, for a transport that has
+        """Supervisord's own interface, http://supervisord.org/api.html; a new one each time, for a transport that has
         failed once stays broken.
         """
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
@@ -140,7 +140,7 @@ def wait_until(condition: Any, timeout_s: float, otherwise: str) -> None:
 
 
 def socket_path(state_dir: Path) -> Path:
-    """supervisord's socket: in the state folder, or where its path is too long for a socket, in a folder of the user's."""
+    """Supervisord's socket: in the state folder, or where its path is too long for a socket, in a folder of the user's."""
     path = state_dir / "run" / "supervisor.sock"
     if len(os.fsencode(path)) <= _LONGEST_SOCKET:
         return path

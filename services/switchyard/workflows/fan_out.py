@@ -30,18 +30,44 @@ def start(app: Celery, task: str, /, **kwargs: Any) -> str:
     broker takes no message; nothing is left behind then.
     """
     workflow_id = str(uuid.uuid4())
-    key, client = record.meta_key(workflow_id), record.client()
     try:
-        now = client.time()[0]
-        fields: Any = {"state": "waiting", "name": task, "attempt": 1, "created": now, "updated": now}
-        pipe = client.pipeline()
-        pipe.hset(key, mapping=fields)
-        pipe.expire(key, settings().workflow_expires)
-        pipe.execute()
+        _record_start(workflow_id, task, kwargs)
+    except redis.RedisError as exc:
+        raise WorkflowError(f"Redis takes no record ({exc}); nothing was started. Is it up? `make ps`") from exc
+    try:
         app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
     except (redis.RedisError, OperationalError) as exc:
-        raise WorkflowError(f"The broker takes no message ({exc}); nothing was started. Is it up? `make ps`") from exc
+        raise WorkflowError(f"The broker takes no message ({exc}); {_taken_back(workflow_id)} `make ps`") from exc
     return workflow_id
+
+
+def _record_start(workflow_id: str, task: str, kwargs: dict[str, Any]) -> None:
+    client, key = record.client(), record.meta_key(workflow_id)
+    now = client.time()[0]
+    fields: Any = {
+        "state": "waiting",
+        "name": task,
+        "attempt": 1,
+        "created": now,
+        "updated": now,
+        "arguments": dumps(kwargs),
+    }
+    pipe = client.pipeline()
+    pipe.hset(key, mapping=fields)
+    pipe.expire(key, settings().workflow_expires)
+    pipe.zadd(record.OPEN, {workflow_id: now})
+    pipe.execute()
+
+
+def _taken_back(workflow_id: str) -> str:
+    """Forget a workflow whose message was not taken, and say whether that worked: else the sweep may start it yet."""
+    try:
+        record.client().delete(record.meta_key(workflow_id))
+    except redis.RedisError:
+        return (
+            f"whether {workflow_id} was started is not known: `make workflow W={workflow_id}` tells when Redis is back."
+        )
+    return "nothing was started. Is it up?"
 
 
 def fan_out(
@@ -74,7 +100,9 @@ def fan_out(
         )
     if state in ("", "waiting", "starting"):
         _store(workflow_id, starter, items, chunk_size)
-    _publish(workflow_id)
+    meta = patiently(lambda: record.read(workflow_id))
+    if meta.state == "running":
+        publishing.start(meta)
     return workflow_id
 
 
@@ -108,18 +136,6 @@ def _run_items(keys: list[str], args: list[Any]) -> None:
         raise WorkflowError(
             f"Workflow {args[0]} was taken over by another delivery of its task, or ended; this one stops."
         )
-
-
-def _publish(workflow_id: str) -> None:
-    """Publish the chunks that are not out yet; an empty workflow goes straight to its callback."""
-    meta = patiently(lambda: record.read(workflow_id))
-    if meta.state != "running":
-        return
-    if not meta.total:
-        publishing.call_back(meta)
-        return
-    published = patiently(lambda: record.client().hget(record.meta_key(workflow_id), "published"))
-    publishing.chunks(meta, range(int(published or 0), meta.chunks))
 
 
 def _batched(iterable: Iterable[Any], size: int) -> Iterator[list[Any]]:

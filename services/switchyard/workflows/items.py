@@ -29,7 +29,7 @@ GRACE = 2.0
 log = get_logger(__name__)
 
 
-class ItemTimeLimit(BaseException):  # noqa: N818  a signal, as gevent.Timeout is: `except Exception` must not swallow it
+class ItemTimeLimit(BaseException):
     """Raised inside an item when its time limit is over."""
 
 

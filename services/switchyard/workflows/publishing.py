@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from celery import current_app
 
 from switchyard.broker.state import waiting
 from switchyard.logs import get_logger
-from switchyard.routing import current_queues, kombu_queue, queue_of
+from switchyard.queues import DEFAULT_QUEUE
+from switchyard.routing import current_queues, published_queue, queue_of
 from switchyard.workflows import record
 from switchyard.workflows.record import patiently
 
 log = get_logger(__name__)
 
 
-def send(name: str, args: tuple[Any, ...], *, like: str, producer: Any = None) -> None:
-    """Publish one of the core's tasks to the queue that takes the task `like`, with that queue's chunk limit."""
-    queue = current_queues()[queue_of(like)]
+def send(name: str, args: tuple[Any, ...], *, to: str, producer: Any = None) -> None:
+    """Publish one of the core's tasks to the queue `to`, with that queue's chunk limit."""
     # A queue itself, not its name: a queue that is newer than this process is not in its Celery app.
-    options: dict[str, Any] = {"queue": kombu_queue(queue.name), "time_limit": queue.chunk_time_limit}
-    patiently(lambda: current_app.send_task(name, args=args, ignore_result=True, producer=producer, **options))
+    options: dict[str, Any] = {"queue": published_queue(to), "time_limit": current_queues()[to].chunk_time_limit}
+    current_app.send_task(name, args=args, ignore_result=True, producer=producer, **options)
 
 
-def chunks(meta: record.Meta, numbers: Iterable[int]) -> None:
-    """Publish chunks, noting how far it got: a starter that is lost goes on from there."""
-    with current_app.producer_pool.acquire(block=True) as producer:
-        for number in numbers:
-            send("switchyard.run_chunk", (meta.id, meta.attempt, number), like=meta.each, producer=producer)
-            if number % record.PAGE == record.PAGE - 1:
-                patiently(lambda number=number: record.client().hset(record.meta_key(meta.id), "published", number + 1))  # type: ignore[misc]
+def start(meta: record.Meta) -> None:
+    """Publish the publishing of a workflow's chunks. A message of its own: the task that fanned out may be at its limit."""
+    patiently(lambda: send("switchyard.publish_chunks", (meta.id, meta.attempt), to=DEFAULT_QUEUE))
+
+
+def all_chunks(meta: record.Meta) -> None:
+    """Publish every chunk that is not out yet, noting how far it got: whoever comes after a kill goes on from there."""
+    key = record.meta_key(meta.id)
+    begin = int(patiently(lambda: record.client().hget(key, "published")) or 0)
+    for first in range(begin, meta.chunks, record.PAGE):
+        numbers = range(first, min(first + record.PAGE, meta.chunks))
+        chunks(meta, numbers)
+        patiently(lambda numbers=numbers: record.client().hset(key, "published", numbers.stop))  # type: ignore[misc]
+
+
+def chunks(meta: record.Meta, numbers: Sequence[int]) -> None:
+    """Publish these chunks in one round trip. What was sent twice because the answer was lost is recorded once."""
+    to = queue_of(meta.each)
+
+    def publish() -> None:
+        with current_app.producer_pool.acquire(block=True) as producer, producer.batch(record.PAGE):
+            for number in numbers:
+                send("switchyard.run_chunk", (meta.id, meta.attempt, number), to=to, producer=producer)
+
+    patiently(publish)
 
 
 def call_back(meta: record.Meta) -> None:
     """Publish the call of the workflow's callback."""
-    send("switchyard.call_back", (meta.id, meta.attempt), like=meta.callback)
+    patiently(lambda: send("switchyard.call_back", (meta.id, meta.attempt), to=queue_of(meta.callback)))
 
 
 def again(meta: record.Meta) -> None:
     """Publish what a stalled workflow waits for, unless it still waits in a queue. What runs twice is recorded once."""
     if meta.ended:
         record.client().zrem(record.OPEN, meta.id)
-    elif any(waiting(queue_of(task)) for task in (meta.each, meta.callback) if task):
+    elif any(waiting(queue_of(task)) for task in (meta.name, meta.each, meta.callback) if task):
         return
+    elif meta.state in ("waiting", "starting"):
+        _start_again(meta)
+    elif meta.state == "running" and not meta.total:
+        start(meta)
     elif meta.state == "running" and meta.done < meta.total:
         unfinished = [
             number for number, items, results in record.page(meta.id, range(meta.chunks)) if len(results) < len(items)
@@ -53,3 +75,14 @@ def again(meta: record.Meta) -> None:
     elif meta.state in ("running", "joining"):
         log.warning("stalled_workflow_called_back_again")
         call_back(meta)
+
+
+def _start_again(meta: record.Meta) -> None:
+    """Publish the task that fans out again, under the same id; the record keeps its arguments if `start` published it."""
+    if meta.arguments is None:
+        record.finish(
+            meta.id, attempt=None, state="failed", reason="the task that fans it out was lost; start it again"
+        )
+        return
+    log.warning("stalled_workflow_started_again")
+    patiently(lambda: current_app.send_task(meta.name, kwargs=meta.arguments, task_id=meta.id))

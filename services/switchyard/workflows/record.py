@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any, TypeVar, cast
 
 import redis
+from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils.json import dumps, loads
-from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis' own names
@@ -85,6 +85,8 @@ def run_script(name: str, keys: list[str], args: Iterable[Any]) -> Any:
 
 def passing(exc: Exception) -> bool:
     """Whether Redis will answer again without our doing anything else."""
+    if isinstance(exc, BatchPublishError):
+        return isinstance(exc.__cause__, Exception) and passing(exc.__cause__)
     if isinstance(exc, ConnectionError | TimeoutError | BusyLoadingError | OperationalError):
         return True
     return isinstance(exc, ResponseError) and str(exc).startswith(_PASSING)
@@ -98,7 +100,7 @@ def patiently(call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
-        except (redis.RedisError, OperationalError) as exc:
+        except (redis.RedisError, OperationalError, BatchPublishError) as exc:
             if not passing(exc) or stopping.is_set():
                 raise
             log.warning("redis_awaited", reason=str(exc), wait_s=wait)
@@ -126,6 +128,7 @@ class Meta:
     updated: float
     result: Any
     reason: str
+    arguments: dict[str, Any] | None
 
     @property
     def ended(self) -> bool:
@@ -144,7 +147,8 @@ class Meta:
             id=workflow_id, name=fields.get("name", ""), state=fields["state"], each=fields.get("each", ""),
             callback=fields.get("callback", ""), attempt=int(fields.get("attempt") or 1),
             created=float(fields.get("created") or 0), updated=float(fields.get("updated") or 0),
-            result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""), **number,
+            result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""),
+            arguments=loads(fields["arguments"]) if fields.get("arguments") else None, **number,
         )  # fmt: skip
 
 

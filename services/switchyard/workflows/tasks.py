@@ -33,12 +33,26 @@ MAX_DELIVERIES = 10
 
 log = get_logger(__name__)
 
+
 class NeverLost(Task[Any, Any]):
     """A task whose message is acknowledged only by its success: a lost child or a hard time limit gives it back."""
 
     acks_late = True
     acks_on_timeout = False
     ignore_result = True
+
+
+@shared_task(name="switchyard.publish_chunks", base=NeverLost)
+def publish_chunks(workflow_id: str, attempt: int) -> None:
+    """Publish a workflow's chunks; one without items goes straight to its callback."""
+    with _bound(workflow_id, attempt), _never_lost():
+        meta = patiently(lambda: record.read(workflow_id))
+        if meta.state != "running" or meta.attempt != attempt:
+            return
+        if meta.total:
+            publishing.all_chunks(meta)
+        else:
+            publishing.call_back(meta)
 
 
 @shared_task(name="switchyard.run_chunk", base=NeverLost)

@@ -46,7 +46,7 @@ def all_at_once(commits, rows):
         start.wait()
         try:
             commits.save(row)
-        except Exception as exc:  # noqa: BLE001
+        except Exception as exc:
             return exc
         return None
 
