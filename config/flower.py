@@ -41,9 +41,4 @@ class AuthenticatedFiles(StaticFileHandler):
 
 
 BaseHandler.prepare = ask
-urls.handlers[:] = [
-    (rule[0], AuthenticatedFiles, *rule[2:])
-    if not hasattr(rule, "handler_class") and rule[1] is StaticFileHandler
-    else rule
-    for rule in urls.handlers
-]
+urls.settings["static_handler_class"] = AuthenticatedFiles

@@ -34,7 +34,7 @@ def main() -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nThe refresh goes on without you; `make ps` shows its queue.", file=sys.stderr)
+        print("\nThe refresh goes on without you; `make workflow W=<its id>` says how far it is.", file=sys.stderr)
         return 130
     return 0
 
@@ -43,16 +43,14 @@ def refresh() -> None:
     """Start a refresh of all products, follow it, and print what came of it."""
     chosen = demo_settings()
     supplier = Remote(chosen.supplier_port)
-    supplier.turn_knobs(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate)
-    before = supplier.stats()
-    began = time.monotonic()
-    workflow_id = workflows.start(app, "refresh_products")
-    out.print(
-        f"workflow {workflow_id}: every product is asked for at the supplier, which takes {chosen.supplier_latency_ms} ms"
-    )
-    meta = progress.follow(workflow_id, out)
-    out.print(_summary(meta, before, supplier.stats(), time.monotonic() - began))
-    _say_why(meta)
+    with supplier.turned(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate):
+        before, began = supplier.stats(), time.monotonic()
+        workflow_id = workflows.start(app, "refresh_products")
+        out.print(f"workflow {workflow_id}: the supplier takes {chosen.supplier_latency_ms} ms for a product", markup=False)
+        meta = progress.follow(workflow_id, out)
+        out.print(_summary(meta, before, supplier.stats(), time.monotonic() - began))
+    if meta.failed:
+        out.print(f"The supplier was not told. Which products failed, and why: make workflow W={meta.id}", markup=False)
 
 
 def _summary(meta: workflows.Meta, before: dict[str, Any], after: dict[str, Any], took_s: float) -> Table:
@@ -66,11 +64,6 @@ def _summary(meta: workflows.Meta, before: dict[str, Any], after: dict[str, Any]
     table.add_row("status posts, distinct keys", f"{posts}, {keys}")
     table.add_row("took", f"{took_s:.1f} s, {meta.total / took_s:,.0f} products a second")
     return table
-
-
-def _say_why(meta: workflows.Meta) -> None:
-    if meta.failed:
-        out.print(f"The supplier was not told. Which products failed, and why: make workflow W={meta.id}", markup=False)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import stat
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
@@ -116,22 +118,41 @@ def test_a_refresh_updates_every_product_and_tells_the_supplier_once(up):
 
 
 def test_failed_products_are_named_and_the_supplier_is_not_told(up):
-    """An unknown product id fails: no POST, and `make workflow` lists what failed."""
-    with_unknown = up.make("start", "W=no_such_task")
-    assert with_unknown.returncode == 2
-    assert "no worker knows the task 'no_such_task'" in with_unknown.stdout
+    """One in ten answers fails: not all products are updated, no POST, and every failed id is listed."""
+    with turned(up, failure_rate=0.1):
+        refused = up.make("start", "W=refresh_products", "ARGS=limit=2000")
+    assert refused.returncode == 2
+    assert "not all products are updated" in refused.stdout
+    workflow = workflow_id_of(refused.stdout)
+    listed = up.make("workflow", f"W={workflow}").stdout
+    failed = int(listed.split(" failed", 1)[0].split()[-1])
+    assert 50 < failed < 500
+    assert listed.count("  failed: ") == failed == 2000 - up.refreshed_by(workflow)
+    assert workflow not in (up.state / "supplier" / "keys").read_text()
 
 
-def test_the_demo_with_failures_says_so(up):
-    """One in a hundred answers fails: not all products are updated, no POST, and the failed ids are findable."""
-    up.env((up.folder / ".env").read_text() + "SUPPLIER_LATENCY_MS=0\n")
-    said = up.ok("demo", SUPPLIER_FAILURE_RATE="0.01")
-    assert "not all products are updated" in said
-    assert "status posts, distinct keys  0, 0" in said
-    listed = up.make("workflow", f"W={workflow_id_of(said)}").stdout
-    failed = int(listed.split(" failed", 1)[0].split()[-1].replace(",", ""))
-    assert 500 < failed < 1500
-    assert listed.count("  failed: ") == failed
+@contextmanager
+def turned(up, **knobs):
+    """The supplier's knobs, as its HTTP API has them, and back to what they were."""
+
+    def put(values):
+        url, body = f"http://127.0.0.1:{up.ports['SUPPLIER_PORT']}/knobs", json.dumps(values).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body, method="PUT"), timeout=10) as answer:
+            return json.load(answer)
+
+    before = put({})
+    put(knobs)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def test_a_task_that_nobody_knows_is_a_failed_workflow(up):
+    """It is not waited for: the worker that got the message says that it knows no such task."""
+    unknown = up.make("start", "W=no_such_task")
+    assert unknown.returncode == 2
+    assert "no worker knows the task 'no_such_task'" in unknown.stdout
 
 
 def test_a_workers_stop_hands_its_queue_to_the_next(up):

@@ -1,6 +1,8 @@
 """The stand-in's own controls, over HTTP: its knobs and its counts. A real supplier has neither."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3
@@ -15,9 +17,15 @@ class Remote:
         """Connects at the first request only."""
         self._url = f"http://127.0.0.1:{port}"
 
-    def turn_knobs(self, *, latency_ms: int, failure_rate: float) -> None:
-        """Set how long an answer takes, in milliseconds, and which share of them fails, 0 to 1."""
+    @contextmanager
+    def turned(self, *, latency_ms: int, failure_rate: float) -> Iterator[None]:
+        """Set how long an answer takes, in milliseconds, and which share of them fails, 0 to 1; and set it back."""
+        before = self._ask("PUT", "/knobs", {})
         self._ask("PUT", "/knobs", {"latency_ms": latency_ms, "failure_rate": failure_rate})
+        try:
+            yield
+        finally:
+            self._ask("PUT", "/knobs", before)
 
     def stats(self) -> dict[str, Any]:
         """What it has served since it started, and the status posts and their distinct keys since ever."""
@@ -25,7 +33,7 @@ class Remote:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            reply = urllib3.request(method, self._url + path, body=json.dumps(body) if body else None, timeout=5.0)
+            reply = urllib3.request(method, self._url + path, body=None if body is None else json.dumps(body), timeout=5.0)
         except urllib3.exceptions.HTTPError as exc:
             raise SupplierError(f"The demo's supplier at {self._url} does not answer ({exc}); see `make ps`.") from exc
         if reply.status != 200:
