@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,9 +45,9 @@ def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
 
 def wants_demo() -> bool:
     """DEMO of the environment, else of .env; nothing that parses it better is installed yet."""
-    lines = (ROOT / ".env").read_text().splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return os.environ.get("DEMO", values.get("DEMO", "0")).strip().lower() in ("1", "true", "yes", "on")
+    lines = re.findall(r"""^\s*(?:export\s+)?DEMO\s*=\s*["']?(\w*)""", (ROOT / ".env").read_text(), re.MULTILINE)
+    value = os.environ.get("DEMO") or (lines[-1] if lines else "")
+    return value.strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def install(folder: str, locks: list[str]) -> bool:

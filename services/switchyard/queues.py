@@ -73,7 +73,7 @@ Glob = Annotated[str, AfterValidator(_glob)]
 class Queue(BaseModel):
     """One queue: what it takes, and how the worker that consumes it runs. Times in seconds, memory in bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     tasks: tuple[Glob, ...] = Field((), description="Names or globs of the Celery tasks it takes")
@@ -81,12 +81,10 @@ class Queue(BaseModel):
     pool: Literal["gevent", "prefork", "threads", "solo", "eventlet"] = Field("prefork", description="Celery's pool")
     concurrency: int = Field(2, ge=1, description="Slots: tasks it runs at once")
     autoscale: Autoscale = Field(None, description='"most,least" slots, in place of concurrency')
-    time_limit: float = Field(
-        300, gt=0, allow_inf_nan=False, description="Seconds a task, or an item of a workflow, may take"
-    )
-    drain: float = Field(60, ge=0, allow_inf_nan=False, description="Seconds a stop waits for running tasks")
+    time_limit: float = Field(300, gt=0, description="Seconds a task, or an item of a workflow, may take")
+    drain: float = Field(60, ge=0, description="Seconds a stop waits for running tasks")
     memory: Memory = Field(_memory("512M"), description="Memory of its container, such as 512M", validate_default=False)
-    cpus: float = Field(1.0, gt=0, allow_inf_nan=False, description="Processors of its container")
+    cpus: float = Field(1.0, gt=0, description="Processors of its container")
     prefetch: int | None = Field(
         None, ge=0, description="Messages reserved per slot; 0: no bound; unset: what suits the pool"
     )
@@ -216,7 +214,6 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
                  for key in ("defaults", "queues") if not isinstance(source.get(key, {}), Mapping)]  # fmt: skip
     if problems:
         raise ConfigError("\n".join(problems))
-    defaults = source.get("defaults", {})
     tables = {DEFAULT_QUEUE: {}, **source.get("queues", {})}
     problems += _override_problems(overrides, tables)
     queues = {}
@@ -225,25 +222,23 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
             problems.append(f"{where}: queues.{name}: expected a table of keys, got {table!r}.")
             continue
         if not _NAME.fullmatch(name) or "__" in name:
-            problems.append(
-                f"{where}: queues.{name}: bad name; expected a-z, 0-9 and single _, starting with a letter."
-            )
+            expected = "expected a-z, 0-9 and single _, starting with a letter"
+            problems.append(f"{where}: queues.{name}: bad name; {expected}.")
             continue
-        merged = _merged(defaults, table, overrides.get(name, {}))
+        merged = _merged(source.get("defaults", {}), table, overrides.get(name, {}))
         try:
             queues[name] = Queue(**{**merged, "name": name})
         except ValidationError as exc:
             problems += [_sentence(where, name, error, source, overrides) for error in exc.errors()]
         if "name" in merged:
-            unknown = {"type": "extra_forbidden", "loc": ("name",)}
-            problems.append(_sentence(where, name, unknown, source, overrides))
+            problems.append(_sentence(where, name, {"type": "extra_forbidden", "loc": ("name",)}, source, overrides))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return Queues(by_name=queues)
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of all layers, later ones first; `concurrency` and `autoscale` say the same thing, so one replaces the other."""
+    """The keys of all layers, the last word on each; one on `concurrency` is one on `autoscale`, too."""
     merged: dict[str, Any] = {}
     for layer in layers:
         if "concurrency" in layer:
@@ -254,12 +249,10 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(config_dir: Path, overrides: Mapping[str, Mapping[str, str]]) -> Queues:
     """Queues from `config_dir`/queues.toml, amended by queues.local.toml beside it. Raises ConfigError."""
-    path = config_dir / "queues.toml"
-    source = _read(path)
+    source = _read(config_dir / "queues.toml")
     local = _read(config_dir / "queues.local.toml") if (config_dir / "queues.local.toml").exists() else {}
-    return parse(
-        _amended(source, local), overrides, where=f"{path.name} with queues.local.toml" if local else path.name
-    )
+    where = "queues.toml with queues.local.toml" if local else "queues.toml"
+    return parse(_amended(source, local), overrides, where=where)
 
 
 def _amended(source: Mapping[str, Any], local: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
@@ -289,17 +282,17 @@ def _override_problems(overrides: Mapping[str, Mapping[str, str]], tables: Mappi
 
 def _sentence(where: str, queue: str, error: Any, source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
-    first = str(error["loc"][0]) if error["loc"] else "tasks"
+    first = str(error["loc"][0])
     if first in overrides.get(queue, {}):
         place = f"QUEUES__{queue}__{first}".upper()
     elif first in source.get("defaults", {}) and first not in source.get("queues", {}).get(queue, {}):
         place = f"{where}: defaults.{key}"
     else:
-        place = f"{where}: queues.{queue}.{key or first}"
+        place = f"{where}: queues.{queue}.{key}"
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown key. {_expected(first, (*SHAPE_KEYS, *RUN_TIME_KEYS))}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}, got {error['input']!r}." if key else f"{place}: {message}."
+    return f"{place}: {message[0].lower()}{message[1:]}, got {error['input']!r}."
 
 
 def _expected(word: str, known: Iterable[str]) -> str:

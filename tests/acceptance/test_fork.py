@@ -37,7 +37,6 @@ def test_somebody_elses_project_takes_the_demos_place(checkout):
     checkout.ok("render")
     checkout.ok("up")
     assert set(checkout.states()) == {"worker-default", "worker-invoice_queue", "beat", "flower", "redis"}
-    checkout.ok("check")
     said = checkout.ok("test", "T=tests/unit")
     assert " passed" in said
     assert " failed" not in said

@@ -177,9 +177,7 @@ HOW_DEMO_IS_READ = [
     ("DEMO=0", "1"),
     ("DEMO=1", "0"),
     ("DEMO=1", "false"),
-]
-#: What .env may hold as well, and the settings understand.
-HOW_DEMO_IS_MISREAD = [
+    # what .env may hold as well
     ('DEMO="1"', None),  # quotes
     ("DEMO = 1", None),  # white space around the sign
     ("export DEMO=1", None),  # as a shell would have it
@@ -191,12 +189,8 @@ HOW_DEMO_IS_MISREAD = [
 
 @pytest.mark.parametrize(
     ("line", "variable"),
-    [
-        *HOW_DEMO_IS_READ,
-        *[pytest.param(*row, marks=pytest.mark.xfail(strict=True, reason="run.py reads DEMO otherwise than the settings do"))
-          for row in HOW_DEMO_IS_MISREAD],
-    ],
-)  # fmt: skip
+    HOW_DEMO_IS_READ,
+)
 def test_the_script_and_the_settings_agree_about_the_demo(
     script: ModuleType, own_environment: Path, monkeypatch: pytest.MonkeyPatch, line: str, variable: str | None
 ) -> None:

@@ -54,5 +54,8 @@ def readable(line: str, *, colors: bool = False) -> str:
         return line
     out = StringIO()
     exception = event.pop("exception", "")
-    out.write(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)(None, "", event))
+    try:
+        out.write(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)(None, "", event))
+    except Exception:  # noqa: BLE001  somebody else's JSON, with other types under these names
+        return line
     return out.getvalue() + (f"\n{exception}" if exception else "")

@@ -38,22 +38,27 @@ log = get_logger(__name__)
 
 
 def meta_key(workflow_id: str) -> str:
+    """The hash of the record itself: state, counts, result."""
     return f"switchyard:workflow:{workflow_id}"
 
 
 def items_key(workflow_id: str) -> str:
+    """The hash of its items: a chunk's number -> JSON."""
     return f"{meta_key(workflow_id)}:items"
 
 
 def failed_key(workflow_id: str) -> str:
+    """The sorted set of the failed items' indices."""
     return f"{meta_key(workflow_id)}:failed"
 
 
 def deliveries_key(workflow_id: str) -> str:
+    """The hash of how often a chunk was delivered, or an item of a careful chunk begun."""
     return f"{meta_key(workflow_id)}:deliveries"
 
 
 def results_key(workflow_id: str, chunk: int) -> str:
+    """The hash of a chunk's results: an item's index in the workflow -> JSON."""
     return f"{meta_key(workflow_id)}:results:{chunk}"
 
 

@@ -1,0 +1,238 @@
+"""python -m switchyard: every expected failure is a sentence on standard error and a non-zero exit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from switchyard import cli, progress, workflows
+from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, UnknownWorkflow, WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; its exit code, its output and its errors."""
+    # Made at import, before pytest took standard output; each command has its own in real life.
+    for name in ("out", "err"):
+        monkeypatch.setattr(getattr(cli, name), "file", None, raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        # no command, or none of ours
+        ([], "error: the following arguments are required: command."),
+        (["nonsense"], "error: argument command: invalid choice: 'nonsense'"),
+        (["up", "extra"], "error: unrecognized arguments: extra."),
+        (["render", "--chekc"], "error: unrecognized arguments: --chekc."),
+        # make passes an empty Q=, W= or ARGS= on as nothing
+        (["restart"], "error: Which queue? Say `make restart Q=<name>`"),
+        (["start"], "error: Which workflow? Say `make start W=<task>`"),
+        (["workflow"], "error: Which workflow? Say `make workflow W=<id>`"),
+        # arguments of a workflow
+        (["start", "task", "limit"], "error: 'limit' is no argument; expected key=value, such as limit=100."),
+        (["start", "task", "=1"], "error: '=1' is no argument"),
+        (["start", "task", "a-b=1"], "error: 'a-b=1' is no argument"),
+        # what needs a deployment that is not up
+        (["ps"], "error: The deployment is not up; run `make up`."),
+        (["logs"], "error: The deployment is not up; run `make up`."),
+        (["logs", "default"], "error: The deployment is not up; run `make up`."),
+        (["restart", "default"], "error: The deployment is not up; run `make up`."),
+        (["workflow", "an-id"], "error: There is no deployment here yet: run `make up`"),
+        # what needs a config
+        (["render"], "error: Cannot read"),
+        (["up"], "error: Cannot read"),
+        # what only the supervisor calls
+        (["worker"], "error: Cannot read"),
+    ],
+)
+def test_a_bad_call_is_a_sentence_and_exit_code_1(
+    call: Callable[..., tuple[int, str, str]], arguments: list[str], sentence: str
+) -> None:
+    """On standard error, never a traceback."""
+    code, out, err = call(*arguments)
+    assert code == cli.REFUSED == 1
+    assert err.startswith(sentence)
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("words", ["[bold]not markup[/bold]", "queues.a: got ['*'].", "a\nb"])
+@pytest.mark.parametrize("error", [SwitchyardError, ConfigError, RuntimeRefusal, WorkflowError])
+def test_an_error_of_ours_is_shown_word_for_word(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, error: type[SwitchyardError], words: str
+) -> None:
+    """Brackets in it are no markup."""
+
+    def fail(_: object) -> None:
+        raise error(words)
+
+    monkeypatch.setattr(cli, "_ps", fail)
+    assert call("ps") == (1, "", f"error: {words}\n")
+
+
+def test_an_error_without_words_says_what_its_kind_says() -> None:
+    """Each kind's docstring is a sentence and a next step."""
+    assert str(ConfigError()).startswith("The configuration is refused.")
+    assert str(UnknownWorkflow()).startswith("No workflow has this id")
+
+
+def test_an_interrupt_is_no_traceback(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C exits as a shell says it does."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_ps", interrupt)
+    assert call("ps") == (130, "", "")
+
+
+def test_what_is_unforeseen_is_not_hidden(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours shows its traceback."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_ps", fail)
+    with pytest.raises(ZeroDivisionError):
+        call("ps")
+
+
+# --- Workflows
+
+
+@dataclass(frozen=True)
+class Ended:
+    """As much of a workflow's record as is shown."""
+
+    state: str = "done"
+    result: Any = None
+    reason: str = ""
+    id: str = "an-id"
+    name: str = "refresh"
+    attempt: int = 1
+    done: int = 2
+    total: int = 2
+    failed: int = 0
+    ended: bool = True
+
+
+@pytest.mark.parametrize(
+    ("meta", "code", "said"),
+    [
+        # it ended well
+        (Ended(result={"status": True, "message": "[updated]"}), 0, "done: {'status': True, 'message': '[updated]'}"),
+        (Ended(result=None), 0, "done: None"),
+        # its callback says that it did not
+        (Ended(result={"status": False, "message": "not all"}), 2, "done: {'status': False, 'message': 'not all'}"),
+        # it did not come to its callback
+        (Ended(state="failed", reason="its callback failed"), 2, "failed: its callback failed"),
+    ],
+)
+def test_the_exit_code_tells_how_a_workflow_ended(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, meta: Ended, code: int, said: str
+) -> None:
+    """For whoever starts it and for whoever asks later."""
+    started = []
+    monkeypatch.setattr(workflows, "start", lambda _, task, **kwargs: started.append((task, kwargs)) or meta.id)
+    monkeypatch.setattr(progress, "follow", lambda *_: meta)
+    assert call("start", "refresh", "limit=10", "name=a=b", "flags=[1]") == (code, f"workflow an-id\n{said}\n", "")
+    assert started == [("refresh", {"limit": 10, "name": "a=b", "flags": [1]})]
+
+    monkeypatch.setattr(workflows, "read", lambda _: meta)
+    monkeypatch.setattr(workflows, "failed_items", lambda _: iter([("[item]", {"status": False})]))
+    found, out, err = call("workflow", "an-id")
+    assert (found, err) == (code, "")
+    assert out.splitlines() == [
+        f"refresh an-id: {meta.state}, attempt 1, 2 of 2 done, 0 failed",
+        "  failed: '[item]': {'status': False}",
+        said,
+    ]
+
+
+def test_arguments_named_like_ours_are_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow's task may take `task` and `app`."""
+    sent = []
+
+    class App:
+        def send_task(self, name: str, **options: Any) -> None:
+            sent.append((name, options["kwargs"]))
+
+    class Redis:
+        def time(self) -> tuple[int, int]:
+            return (1, 0)
+
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_, **__: self
+
+    monkeypatch.setattr("switchyard.workflows.record.client", Redis)
+    assert workflows.start(App(), "refresh", task="t", app="a")  # type: ignore[arg-type]
+    assert sent == [("refresh", {"task": "t", "app": "a"})]
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("connection refused"), redis.TimeoutError("timed out")])
+def test_a_redis_that_is_away_is_a_sentence(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, error: redis.RedisError
+) -> None:
+    """With the next step."""
+
+    def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(workflows, "read", fail)
+    assert call("workflow", "an-id") == (1, "", f"error: Redis does not answer ({error}). Is it up? `make ps`\n")
+
+
+@pytest.mark.parametrize("chosen", [{"chunk_size": 0}, {"chunk_size": -1}, {"concurrency": 0}])
+def test_a_fan_out_in_which_no_item_would_run_is_refused(chosen: dict[str, int]) -> None:
+    """Chunks of nothing would end at once, as if there had been no items."""
+    with pytest.raises(WorkflowError, match=f"fan_out: {next(iter(chosen))}: expected at least 1"):
+        workflows.fan_out("each", [1, 2], callback="callback", workflow_id="w", **chosen)
+
+
+# --- Rendering
+
+
+def test_a_stale_render_is_named_and_written_by_the_command_it_names(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--check` only compares."""
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr("switchyard.render.tasks.refusals", lambda *_: [])
+    (config_dir / "queues.toml").write_text("")
+    code, _, err = call("render", "--check")
+    assert (code, err) == (1, "error: stale: config/supervisor/queues.conf. Run `make render`.\n")
+    assert not (config_dir / "supervisor").exists()
+    assert call("render")[:2] == (0, "wrote config/supervisor/queues.conf\nUp to date. `make up` applies it.\n")
+    assert call("render", "--check")[0] == 0
+    assert call("render")[:2] == (0, "Up to date. `make up` applies it.\n")
+
+
+def test_nothing_is_rendered_from_what_is_refused(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every refusal is told."""
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr("switchyard.render.tasks.refusals", lambda *_: ["one", "two"])
+    (config_dir / "queues.toml").write_text("")
+    assert call("render") == (1, "", "error: one\ntwo\n")
+    assert not (config_dir / "supervisor").exists()
