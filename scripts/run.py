@@ -7,6 +7,7 @@ requirements/*.txt lock, hash by hash; a lock that changes is installed again, a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -14,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,12 +38,24 @@ def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
     dev = arguments[:1] == ["--dev"]
     demo = ["demo", "data"] if dev or wants_demo() else []
     wanted = {".venv": ["core", *demo, *(["dev"] if dev else [])], ".venv-flower": ["flower"]}
-    with ThreadPoolExecutor() as pool:
+    with alone(), ThreadPoolExecutor() as pool:
         if not all(list(pool.map(install, *zip(*wanted.items(), strict=True)))):
             return refuse("the packages could not be installed; the reason is above. Run this again when it is mended.")
     python = ROOT / ".venv" / "bin" / "python"
     path = os.pathsep.join(filter(None, [str(ROOT / "services"), os.environ.get("PYTHONPATH")]))
     os.execve(python, [str(python), "-m", *arguments[dev:]], {**os.environ, "PYTHONPATH": path})  # noqa: S606  no shell
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One installation at a time: a second `make` waits for the first one's packages instead of removing them."""
+    with Path(__file__).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("  another make is installing; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def wants_demo() -> bool:

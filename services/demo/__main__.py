@@ -46,7 +46,9 @@ def refresh() -> None:
     with supplier.turned(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate):
         before, began = supplier.stats(), time.monotonic()
         workflow_id = workflows.start(app, "refresh_products")
-        out.print(f"workflow {workflow_id}: the supplier takes {chosen.supplier_latency_ms} ms for a product", markup=False)
+        out.print(
+            f"workflow {workflow_id}: the supplier takes {chosen.supplier_latency_ms} ms for a product", markup=False
+        )
         meta = progress.follow(workflow_id, out)
         out.print(_summary(meta, before, supplier.stats(), time.monotonic() - began))
     if meta.failed:

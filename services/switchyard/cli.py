@@ -205,12 +205,14 @@ def _render(found: argparse.Namespace) -> int:
     if problems := refusals(config, queues):
         raise ConfigError("\n".join(problems))
     if found.check:
-        if stale := render.stale(queues, ROOT):
-            raise ConfigError(f"stale: {', '.join(str(p.relative_to(ROOT)) for p in stale)}. Run `make render`.")
+        if stale := render.stale(queues, config.config_dir):
+            raise ConfigError(
+                f"stale: {', '.join(render.name(p, config.config_dir) for p in stale)}. Run `make render`."
+            )
         out.print("Everything rendered is what config/queues.toml says.")
         return 0
-    for path in render.write(queues, ROOT):
-        out.print(f"wrote {path.relative_to(ROOT)}", markup=False)
+    for path in render.write(queues, config.config_dir):
+        out.print(f"wrote {render.name(path, config.config_dir)}", markup=False)
     out.print("Up to date. `make up` applies it.")
     return 0
 

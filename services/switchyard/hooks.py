@@ -49,11 +49,15 @@ def _send_ids_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
 
 
 def _bind_ids(task_id: str, task: Any, **_: Any) -> None:
+    # Kept for afterwards: an eager task runs inside its caller, whose ids are not its to lose.
+    task.request.ids_before = get_contextvars()
     bind_contextvars(task_id=task_id, task=task.name, **(getattr(task.request, HEADER, None) or {}))
 
 
-def _unbind_ids(**_: Any) -> None:
+def _unbind_ids(task: Any, **_: Any) -> None:
+    # Cleared first: a task may have bound more, and the next one in this process must not inherit it.
     clear_contextvars()
+    bind_contextvars(**(getattr(task.request, "ids_before", None) or {}))
 
 
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:

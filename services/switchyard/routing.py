@@ -63,7 +63,7 @@ def consumed_queue(name: str) -> KombuQueue:
     """The queue as its worker declares it: the default one on a topic exchange, where stock publishers find it."""
     if name == queues.DEFAULT_QUEUE:
         return KombuQueue(name, Exchange(name, type=DEFAULT_EXCHANGE_TYPE), routing_key=DEFAULT_ROUTING_KEY)
-    return published_queue(name)
+    return KombuQueue(name, Exchange(name, type="direct"), routing_key=name)
 
 
 def published_queue(name: str) -> KombuQueue:

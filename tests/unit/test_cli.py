@@ -216,7 +216,6 @@ def test_a_stale_render_is_named_and_written_by_the_command_it_names(
     call: Callable[..., tuple[int, str, str]], config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--check` only compares."""
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr("switchyard.render.tasks.refusals", lambda *_: [])
     (config_dir / "queues.toml").write_text("")
     code, _, err = call("render", "--check")
@@ -231,7 +230,6 @@ def test_nothing_is_rendered_from_what_is_refused(
     call: Callable[..., tuple[int, str, str]], config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every refusal is told."""
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
     monkeypatch.setattr("switchyard.render.tasks.refusals", lambda *_: ["one", "two"])
     (config_dir / "queues.toml").write_text("")
     assert call("render") == (1, "", "error: one\ntwo\n")

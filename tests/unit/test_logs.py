@@ -285,7 +285,7 @@ def test_a_tasks_lines_carry_its_messages_ids_until_it_has_ended(log: Callable[.
     logger = log()
     hooks._bind_ids(task_id="t", task=Task)
     logger.info("inside")
-    hooks._unbind_ids()
+    hooks._unbind_ids(task=Task)
     logger.info("after")
     inside, after = lines(out)
     for key, value in {

@@ -39,27 +39,27 @@ def program(text: str, name: str) -> dict[str, str]:
 
 def test_what_is_rendered_in_the_repository_is_fresh() -> None:
     """Whoever edits queues.toml runs `make render` and commits both."""
-    assert render.stale(queues.load(ROOT / "config", {}), ROOT) == []
+    assert render.stale(queues.load(ROOT / "config", {}), ROOT / "config") == []
 
 
 def test_writing_makes_fresh_what_was_stale_and_touches_nothing_else(tmp_path: Path) -> None:
     """Missing files are stale; a second time writes nothing; another queue makes both stale."""
     (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     one, two = some(), some(a={"tasks": ["x"]})
-    written = [tmp_path / render.SUPERVISOR, tmp_path / render.README]
-    assert render.stale(one, tmp_path) == render.write(one, tmp_path) == written
-    assert render.stale(one, tmp_path) == render.write(one, tmp_path) == []
-    assert render.stale(two, tmp_path) == written
-    (tmp_path / render.SUPERVISOR).write_text("edited")
-    assert render.stale(one, tmp_path) == [tmp_path / render.SUPERVISOR]
+    written = [tmp_path / "config" / "supervisor" / "queues.conf", tmp_path / "README.md"]
+    assert render.stale(one, tmp_path / "config") == render.write(one, tmp_path / "config") == written
+    assert render.stale(one, tmp_path / "config") == render.write(one, tmp_path / "config") == []
+    assert render.stale(two, tmp_path / "config") == written
+    written[0].write_text("edited")
+    assert render.stale(one, tmp_path / "config") == written[:1]
 
 
 def test_a_fork_without_a_readme_or_without_its_table_has_nothing_stale_there(tmp_path: Path) -> None:
     """The table is an offer."""
-    render.write(some(), tmp_path)
+    render.write(some(), tmp_path / "config")
     assert not (tmp_path / "README.md").exists()
     (tmp_path / "README.md").write_text("of my own")
-    assert render.stale(some(), tmp_path) == []
+    assert render.stale(some(), tmp_path / "config") == []
 
 
 # --- The README's table
@@ -151,7 +151,7 @@ def test_supervisord_itself_reads_what_is_written(
         )
     (config_dir / "supervisor" / "queues.conf").write_text(supervisor.programs(some(a={"drain": 600})))
     written = Supervisor(settings())
-    written.write_conf(PARTS)
+    written.write_conf(PARTS, lambda name: f"of {name}")
 
     found = json.loads(
         python(f"CONF = {str(written.conf)!r}" + READ_BY_SUPERVISORD, PYTHON="/a python", STATE_DIR=str(state))
@@ -159,7 +159,7 @@ def test_supervisord_itself_reads_what_is_written(
     assert {"worker-default", "worker-a", "redis", "beat", "flower"} <= found.keys()
     command, environment, stopasgroup, killasgroup, wait, log, _ = found["worker-a"]
     assert command == '"/a python" -m switchyard worker'
-    assert environment == {"QUEUE": "a"}
+    assert environment == {"QUEUE": "a", "SETTINGS_FINGERPRINT": "of worker-a"}
     assert (stopasgroup, killasgroup, wait) == (False, True, 615)
     assert log == str(state / "logs" / "worker-a.log")
 

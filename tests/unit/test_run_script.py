@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -289,3 +290,21 @@ def test_the_script_needs_nothing_but_the_standard_library() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_second_installation_waits_for_the_first(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would otherwise remove the half of an environment that the first one has made."""
+    ended: list[str] = []
+
+    def second() -> None:
+        with script.alone():
+            ended.append("second")
+
+    with script.alone():
+        thread = threading.Thread(target=second)
+        thread.start()
+        while "waiting for it" not in capsys.readouterr().out:
+            assert thread.is_alive()
+        ended.append("first")
+    thread.join()
+    assert ended == ["first", "second"]

@@ -18,7 +18,16 @@ import pytest
 
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError
 from switchyard.queues import Queues, parse
-from switchyard.runtime import local, logfiles, preflight, readiness, redis_server, secret_files, supervisor
+from switchyard.runtime import (
+    fingerprints,
+    local,
+    logfiles,
+    preflight,
+    readiness,
+    redis_server,
+    secret_files,
+    supervisor,
+)
 from switchyard.runtime.supervisor import Program
 from switchyard.settings import ROOT, Settings
 from switchyard.worker import health, launch
@@ -108,18 +117,20 @@ def test_a_full_disk_is_refused_before_redis_needs_it(
     assert "set STATE_DIR to a folder with room" in str(said.value)
 
 
-def test_a_stale_render_is_refused_by_name() -> None:
+def test_a_stale_render_is_refused_by_name(config: Settings) -> None:
     """Supervisord would otherwise run other queues than publishers send to."""
     with pytest.raises(
         ConfigError, match=r"config/supervisor/queues.conf .*is not what config/queues.toml says. Run `make render`"
     ):
-        preflight.rendered_files_are_fresh(some(of_no_repository={}))
+        preflight.rendered_files_are_fresh(
+            config.model_copy(update={"config_dir": ROOT / "config"}), some(of_no_repository={})
+        )
 
 
 def test_up_asks_for_the_ports_of_what_does_not_run_yet(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs already holds its own; a Redis of somebody's needs none."""
     asked: list[str] = []
-    monkeypatch.setattr(preflight, "rendered_files_are_fresh", lambda _: None)
+    monkeypatch.setattr(preflight, "rendered_files_are_fresh", lambda *_: None)
     monkeypatch.setattr(preflight, "port_is_free", lambda _, variable: asked.append(variable))
     monkeypatch.setattr(local, "find_server", lambda: asked.append("server"))
     for running, broker, expected in (
@@ -351,18 +362,15 @@ def test_a_program_that_is_not_there_is_a_sentence_with_those_that_are() -> None
 def test_only_the_process_itself_says_that_it_is_ready(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its predecessor's word does not count, nor a file that is no word at all."""
     assert not health.is_ready(config.state_dir, "worker-a", os.getpid())
-    monkeypatch.setenv(health.FINGERPRINT, "f")
     health.note_ready(config.state_dir, "worker-a")
     assert health.is_ready(config.state_dir, "worker-a", os.getpid())
     assert not health.is_ready(config.state_dir, "worker-a", os.getpid() + 1)
     assert not health.is_ready(config.state_dir, "worker-a", 0)
     assert not health.is_ready(config.state_dir, "worker-b", os.getpid())
-    assert health.fingerprint(config.state_dir, "worker-a") == "f"
     assert [file.name for file in (config.state_dir / "run").iterdir()] == ["worker-a.ready"]
     for nonsense in ("", "{", "[]", "3"):
         health.ready_file(config.state_dir, "worker-a").write_text(nonsense)
         assert not health.is_ready(config.state_dir, "worker-a", os.getpid())
-        assert health.fingerprint(config.state_dir, "worker-a") == ""
 
 
 @pytest.mark.parametrize(
@@ -414,9 +422,35 @@ def test_a_program_is_ready_or_failed_by_what_it_is_for(
 )
 def test_a_worker_is_outdated_by_its_own_config_only(config: Settings, change: dict[str, Any], restarts: bool) -> None:
     """Adding a queue restarts no other queue's worker."""
-    before = launch.fingerprint(config, some()["default"])
-    queue = some(default=change.pop("table", {}), **change.pop("other", {}))["default"]
-    assert (launch.fingerprint(config.model_copy(update=change), queue) != before) == restarts
+    before = fingerprints.of_program(config, some(), "worker-default")
+    change = dict(change)
+    queues = some(default=change.pop("table", {}), **change.pop("other", {}))
+    assert (fingerprints.of_program(config.model_copy(update=change), queues, "worker-default") != before) == restarts
+
+
+@pytest.mark.parametrize(
+    ("program", "change"),
+    [
+        ("beat", {"timezone": "Europe/Berlin"}),
+        ("beat", {"events.toml": "# changed"}),
+        ("flower", {"flower_port": 9}),
+        ("flower", {"flower.py": "# changed"}),
+        ("redis", {"redis_port": 9}),
+        ("redis", {"redis.conf": "# changed"}),
+    ],
+)
+def test_every_program_is_outdated_by_what_it_reads(config: Settings, program: str, change: dict[str, Any]) -> None:
+    """A file or a setting of one program; the others are as they were."""
+    config.config_dir.mkdir(parents=True, exist_ok=True)
+    before = {name: fingerprints.of_program(config, some(), name) for name in ("beat", "flower", "redis")}
+    for name, value in change.items():
+        if "." in name:
+            (config.config_dir / name).write_text(value)
+    changed = config.model_copy(update={name: value for name, value in change.items() if "." not in name})
+    after = {name: fingerprints.of_program(changed, some(), name) for name in before}
+    outdated = {name for name in before if after[name] != before[name]}
+    # Every process finds Redis by its port.
+    assert outdated == (set(before) if "redis_port" in change else {program})
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ class Remote:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            reply = urllib3.request(method, self._url + path, body=None if body is None else json.dumps(body), timeout=5.0)
+            reply = urllib3.request(
+                method, self._url + path, body=None if body is None else json.dumps(body), timeout=5.0
+            )
         except urllib3.exceptions.HTTPError as exc:
             raise SupplierError(f"The demo's supplier at {self._url} does not answer ({exc}); see `make ps`.") from exc
         if reply.status != 200:

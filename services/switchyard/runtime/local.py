@@ -8,13 +8,12 @@ from pathlib import Path
 
 from switchyard.errors import SwitchyardError
 from switchyard.queues import Queues
-from switchyard.runtime import preflight, readiness, secret_files
+from switchyard.runtime import fingerprints, preflight, readiness, secret_files
 from switchyard.runtime.logfiles import tail
 from switchyard.runtime.redis_server import find_server
 from switchyard.runtime.supervisor import Program, Supervisor, wait_until
 from switchyard.settings import Settings
-from switchyard.worker import health, launch
-from switchyard.worker.health import program_name
+from switchyard.worker.health import program_name, queue_name
 
 #: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
 READY_TIMEOUT = 120
@@ -29,16 +28,16 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
     """
     with preflight.alone(config):
         supervisor = Supervisor(config)
-        running = {p.name for p in supervisor.programs() if p.state == "RUNNING"} if supervisor.running() else set()
+        running = {p.name for p in supervisor.programs() if p.pid} if supervisor.running() else set()
         _check(config, queues, running)
         secret_files.ensure(config)
-        _start(config, supervisor, say)
-        _restart_outdated(config, queues, supervisor, say)
+        _start(config, queues, supervisor, say)
         _wait_until_ready(config, supervisor, say)
 
 
 def _check(config: Settings, queues: Queues, running: set[str]) -> None:
-    preflight.rendered_files_are_fresh(queues)
+    preflight.rendered_files_are_fresh(config, queues)
+    preflight.paths_can_be_used(config)
     preflight.there_is_room(config)
     if not config.celery_broker_url:
         find_server()
@@ -48,32 +47,20 @@ def _check(config: Settings, queues: Queues, running: set[str]) -> None:
         preflight.port_is_free(config.flower_port, "FLOWER_PORT")
 
 
-def _start(config: Settings, supervisor: Supervisor, say: Say) -> None:
+def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -> None:
     (config.state_dir / "run").mkdir(parents=True, exist_ok=True)
     parts = ["queues", "beat", "flower"]
     parts += [] if config.celery_broker_url else ["redis"]
     parts += ["demo"] if config.demo else []
-    supervisor.write_conf(parts)
+    supervisor.write_conf(parts, lambda program: fingerprints.of_program(config, queues, program))
     if supervisor.running():
-        supervisor.apply_conf()
+        supervisor.apply_conf(say)
         for program in supervisor.programs():
             if program.state in ("STOPPED", "EXITED", "FATAL") and not readiness.is_ready(config, program):
                 supervisor.rpc.startProcess(program.name, False)
     else:
         say("starting supervisord")
         supervisor.start()
-
-
-def _restart_outdated(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -> None:
-    """Restart the workers whose own config has changed since they started; the others keep working."""
-    pids = {program.name: program.pid for program in supervisor.programs()}
-    for queue in queues.by_name.values():
-        name = program_name(queue.name)
-        if not health.is_ready(config.state_dir, name, pids.get(name, 0)):
-            continue
-        if health.fingerprint(config.state_dir, name) != launch.fingerprint(config, queue):
-            say(f"restarting {name}: its config has changed")
-            supervisor.restart(name)
 
 
 def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> None:
@@ -118,7 +105,7 @@ def down(config: Settings, say: Say) -> bool:
             return False
         names = [p.name for p in supervisor.programs()]
         say("stopping workers: running tasks finish, the rest goes back to the queue")
-        supervisor.stop([name for name in names if name.startswith("worker-") or name == "beat"])
+        supervisor.stop([name for name in names if queue_name(name) or name == "beat"])
         say("stopping everything else")
         supervisor.shutdown()
         return True
@@ -152,7 +139,7 @@ def resolve(supervisor: Supervisor, name: str) -> str:
     for candidate in (program_name(name), name):
         if candidate in names:
             return candidate
-    known = ", ".join(n.removeprefix("worker-") for n in names)
+    known = ", ".join(queue_name(n) or n for n in names)
     raise SwitchyardError(f"There is no queue or program {name!r} in this deployment. Expected one of: {known}.")
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from switchyard import render
 from switchyard.errors import ConfigError, RuntimeRefusal
 from switchyard.queues import Queues
-from switchyard.settings import ROOT, Settings
+from switchyard.settings import Settings
 
 #: Below this Redis could not rewrite the append-only file of a full demo.
 MIN_FREE_BYTES = 256 * 1024**2
@@ -37,11 +37,17 @@ def alone(config: Settings) -> Iterator[None]:
         yield
 
 
-def rendered_files_are_fresh(queues: Queues) -> None:
+def rendered_files_are_fresh(config: Settings, queues: Queues) -> None:
     """Raises ConfigError naming the rendered files that are not what queues.toml says."""
-    if stale := render.stale(queues, ROOT):
-        names = " and ".join(str(path.relative_to(ROOT)) for path in stale)
+    if stale := render.stale(queues, config.config_dir):
+        names = " and ".join(render.name(path, config.config_dir) for path in stale)
         raise ConfigError(f"{names} is not what config/queues.toml says. Run `make render` and look at the change.")
+
+
+def paths_can_be_used(config: Settings) -> None:
+    """Raises RuntimeRefusal for a path that supervisord cannot read in its configuration."""
+    if "%" in str(config.state_dir):
+        raise RuntimeRefusal(f"STATE_DIR: supervisord cannot use a path with % in it, got {str(config.state_dir)!r}.")
 
 
 def there_is_room(config: Settings) -> None:

@@ -11,6 +11,7 @@ from switchyard.broker.state import waiting
 from switchyard.runtime import readiness
 from switchyard.runtime.local import running_supervisor
 from switchyard.settings import Settings
+from switchyard.worker.health import queue_name
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ def rows(config: Settings) -> list[Row]:
 
 
 def _waiting(program: str) -> int | None:
-    if not program.startswith("worker-"):
+    queue = queue_name(program)
+    if queue is None:
         return None
     try:
-        return waiting(program.removeprefix("worker-"))
+        return waiting(queue)
     except redis.RedisError:
         return None

@@ -8,6 +8,8 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
+from collections.abc import Callable
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -80,11 +82,21 @@ class Supervisor:
             for p in self.rpc.getAllProcessInfo()
         ]
 
-    def write_conf(self, parts: list[str]) -> None:
-        """Compose supervisord's one file from parts of config/supervisor."""
-        texts = [(self.config.config_dir / "supervisor" / f"{part}.conf").read_text() for part in parts]
-        head = HEAD.format(root=_escaped(ROOT), socket=_escaped(self.socket))
-        self.conf.write_text(head + "\n".join(texts))
+    def write_conf(self, parts: list[str], fingerprint: Callable[[str], str]) -> None:
+        """Compose supervisord's one file from parts of config/supervisor.
+
+        Each program's fingerprint goes into its environment, so that supervisord itself sees which have changed.
+        """
+        conf = RawConfigParser(strict=False)
+        for part in parts:
+            conf.read_string((self.config.config_dir / "supervisor" / f"{part}.conf").read_text())
+        for section in conf.sections():
+            name = section.removeprefix("program:")
+            given = conf.get(section, "environment", fallback="")
+            conf.set(section, "environment", f'{given}{"," if given else ""}SETTINGS_FINGERPRINT="{fingerprint(name)}"')
+        with self.conf.open("w") as file:
+            file.write(HEAD.format(root=_escaped(ROOT), socket=_escaped(self.socket)))
+            conf.write(file)
 
     def start(self) -> None:
         """Start supervisord in the background. Raises SwitchyardError with its own words if it does not come up."""
@@ -98,19 +110,27 @@ class Supervisor:
             raise SwitchyardError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
         wait_until(self.running, 20, "supervisord did not answer on its socket; see .switchyard/logs/supervisord.log")
 
-    def apply_conf(self) -> None:
+    def apply_conf(self, say: Callable[[str], None]) -> None:
         """Start what was added, stop what was removed, restart what changed; the rest is not touched."""
         ((added, changed, removed),) = self.rpc.reloadConfig()
-        for name in [*changed, *removed]:
+        for name in changed:
+            say(f"restarting {name}: its settings have changed")
+        self.stop([name for name in (*changed, *removed) if name != "redis"])
+        for name in (*changed, *removed):
             self.rpc.stopProcessGroup(name)
             self.rpc.removeProcessGroup(name)
-        for name in [*added, *changed]:
+        for name in (*added, *changed):
             self.rpc.addProcessGroup(name)
 
     def restart(self, name: str) -> None:
         """Stop one program, waiting as long as its stop may take, and start it again."""
         self.stop([name])
-        self.rpc.startProcess(name, False)
+        try:
+            self.rpc.startProcess(name, False)
+        except xmlrpc.client.Fault as exc:
+            raise SwitchyardError(
+                f"supervisord does not start {name}: {exc.faultString}; see `make logs Q={name}`."
+            ) from exc
 
     def stop(self, names: list[str]) -> None:
         """Stop programs side by side and wait for all of them."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from importlib.util import find_spec
@@ -11,7 +9,6 @@ from importlib.util import find_spec
 from switchyard.errors import ConfigError
 from switchyard.queues import Queue, Queues
 from switchyard.settings import Settings, environment
-from switchyard.worker.health import FINGERPRINT
 
 
 def worker_environment(queue: Queue) -> dict[str, str]:
@@ -38,16 +35,6 @@ def worker_environment(queue: Queue) -> dict[str, str]:
     return {f"CELERY_WORKER_{option}": value for option, value in options.items()}
 
 
-def fingerprint(config: Settings, queue: Queue) -> str:
-    """Changes when a worker of this queue must be started anew to run as configured."""
-    relevant = config.model_dump(
-        mode="json", include={"celery_app", "redis_port", "task_routes", "workflow_expires", "log_format"}
-    )
-    urls = [url.get_secret_value() if url else "" for url in (config.celery_broker_url, config.celery_result_backend)]
-    text = json.dumps([relevant, urls, queue.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def become_worker(config: Settings, queues: Queues) -> None:
     """Replace this process by the Celery worker of `config.queue`. Raises ConfigError for what cannot start."""
     if not config.queue:
@@ -61,5 +48,5 @@ def become_worker(config: Settings, queues: Queues) -> None:
         raise ConfigError(f"queues.{queue.name}.pool: {queue.pool!r} is not installed; add it to your requirements.")
     # The pool goes on the command line: only there is it seen early enough for monkey patching.
     command = [sys.executable, "-m", "celery", "-q", "-A", config.celery_app, "worker", "-P", queue.pool]
-    child = {**environment(), **worker_environment(queue), FINGERPRINT: fingerprint(config, queue)}
+    child = {**environment(), **worker_environment(queue)}
     os.execve(sys.executable, command, child)  # noqa: S606  no shell: this process becomes the worker

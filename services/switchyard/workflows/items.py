@@ -154,13 +154,9 @@ class Crew:
         self.lock = threading.Lock()
         self.running: dict[int, float] = {}
         self.finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self.members = 0
+        self.members = size
         for _ in range(size):
-            self._hire()
-
-    def _hire(self) -> None:
-        self.members += 1
-        threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
+            threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
 
     def _next(self) -> tuple[int, Any] | None:
         with self.lock:
@@ -197,7 +193,6 @@ class Crew:
         for index in late:
             del self.running[index]
             self.members -= 1  # its thread is stuck: whatever it does now, nobody waits for it
-            self._hire()
             yield exceeded(index, self.limit)
 
 

@@ -1,0 +1,45 @@
+"""Settings in, a fingerprint per program out: it changes when the program must start anew to run as configured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from switchyard.queues import Queues
+from switchyard.settings import ROOT, Settings
+from switchyard.worker.health import queue_name
+
+#: What every process that publishes or consumes is started with.
+EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes"}
+
+
+def of_program(config: Settings, queues: Queues, program: str) -> str:
+    """The fingerprint of a program as it would be started now."""
+    return hashlib.sha256(json.dumps(_relevant(config, queues, program), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
+    urls = [url.get_secret_value() if url else "" for url in (config.celery_broker_url, config.celery_result_backend)]
+    common = [config.model_dump(mode="json", include=EVERYWHERE), urls]
+    queue = queue_name(program)
+    if queue is not None:
+        return [*common, config.celery_app, queues[queue].model_dump(mode="json")]
+    if program == "beat":
+        return [*common, config.timezone, config.log_level, _text(config.config_dir / "events.toml")]
+    if program == "flower":
+        given = config.flower_basic_auth
+        return [
+            *common,
+            config.flower_port,
+            given.get_secret_value() if given else "",
+            _text(config.config_dir / "flower.py"),
+        ]
+    if program == "redis":
+        return [config.redis_port, _text(config.config_dir / "redis.conf")]
+    # A fork's own program, or the demo's: what it reads is not known here, but where.
+    return [*common, _text(ROOT / ".env")]
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
