@@ -5,7 +5,7 @@ The names are Celery's own: https://docs.celeryq.dev/en/stable/userguide/configu
 
 from __future__ import annotations
 
-from switchyard import events, hooks, queues, routing
+from switchyard import events, hooks, queue, routing
 from switchyard.settings import settings
 
 hooks.connect()
@@ -21,8 +21,8 @@ accept_content = ["application/json"]
 task_serializer = "json"
 result_serializer = "json"
 
-task_default_queue = queues.DEFAULT_QUEUE
-task_default_exchange = queues.DEFAULT_QUEUE
+task_default_queue = queue.DEFAULT_QUEUE
+task_default_exchange = queue.DEFAULT_QUEUE
 task_default_exchange_type = routing.DEFAULT_EXCHANGE_TYPE
 task_default_routing_key = routing.DEFAULT_ROUTING_KEY
 task_queues = [routing.consumed_queue(name) for name in _queues.by_name]
@@ -52,12 +52,12 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 25,
     # kombu's ten connections are too few for greenlets that acknowledge at once: acks would be lost.
-    "max_connections": 2 * max(queue.slots for queue in _queues.by_name.values()) + 20,
+    "max_connections": 2 * max(q.slots for q in _queues.by_name.values()) + 20,
 }
 result_backend_transport_options = {"visibility_timeout": _queues.visibility_timeout}
 # Without it every greenlet opens its own connection to the backend.
 result_backend_thread_safe = True
-redis_max_connections = 2 * max(queue.slots for queue in _queues.by_name.values()) + 20
+redis_max_connections = 2 * max(q.slots for q in _queues.by_name.values()) + 20
 
 timezone = _config.timezone
 beat_schedule = events.beat_schedule(events.load(_config.config_dir))

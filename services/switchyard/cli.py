@@ -110,7 +110,7 @@ def _ps(_: argparse.Namespace) -> int:
         waiting = "" if row.waiting is None else str(row.waiting)
         table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", waiting)
     out.print(table)
-    return 0 if all(row.state in ("ready", "exited") for row in rows) else REFUSED
+    return 0 if all(row.state == "ready" for row in rows) else REFUSED
 
 
 def _logs(found: argparse.Namespace) -> None:
@@ -205,13 +205,13 @@ def _render(found: argparse.Namespace) -> int:
     if problems := refusals(config, queues):
         raise ConfigError("\n".join(problems))
     if found.check:
-        if stale := render.stale(queues, config.config_dir):
+        if stale := render.stale(config.config_dir):
             raise ConfigError(
                 f"stale: {', '.join(render.name(p, config.config_dir) for p in stale)}. Run `make render`."
             )
         out.print("Everything rendered is what config/queues.toml says.")
         return 0
-    for path in render.write(queues, config.config_dir):
+    for path in render.write(config.config_dir):
         out.print(f"wrote {render.name(path, config.config_dir)}", markup=False)
     out.print("Up to date. `make up` applies it.")
     return 0
@@ -221,8 +221,10 @@ def _become(found: argparse.Namespace) -> None:
     from switchyard.routing import current_queues  # noqa: PLC0415
     from switchyard.runtime import redis_server  # noqa: PLC0415
     from switchyard.worker import launch  # noqa: PLC0415
+    from switchyard.worker.orphans import stop_with_parent  # noqa: PLC0415
 
     config = settings()
+    stop_with_parent()
     if found.role == "worker":
         launch.become_worker(config, current_queues())
     elif found.role == "redis":

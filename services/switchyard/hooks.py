@@ -10,7 +10,6 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from switchyard import logs
 from switchyard.settings import settings
 from switchyard.worker import health, stopping
-from switchyard.worker.health import program_name
 
 #: What the corridor carries from message to message, in this header.
 CORRIDOR = ("event_id", "workflow_id", "attempt")
@@ -23,11 +22,12 @@ def connect() -> None:
     signals.before_task_publish.connect(_send_ids_along)
     signals.task_prerun.connect(_bind_ids)
     signals.task_postrun.connect(_unbind_ids)
+    signals.task_success.connect(_end_workflow_of_start_without_fan_out)
     signals.task_failure.connect(_end_workflow_of_failed_start)
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
-    signals.worker_ready.connect(_note_readiness)
-    signals.beat_init.connect(_note_readiness)
+    signals.worker_ready.connect(_note_readiness_of_worker)
+    signals.beat_init.connect(_note_readiness_of_beat)
     signals.worker_shutting_down.connect(_stop)
 
 
@@ -60,6 +60,13 @@ def _unbind_ids(task: Any, **_: Any) -> None:
     bind_contextvars(**(getattr(task.request, "ids_before", None) or {}))
 
 
+def _end_workflow_of_start_without_fan_out(sender: Any = None, **_: Any) -> None:
+    request = sender.request
+    # Only a task that `workflows.start` published carries its own id as the workflow's: any other costs nothing here.
+    if (getattr(request, HEADER, None) or {}).get("workflow_id") == request.id:
+        _end(request.id, "its task ended without fanning out", state="done", only=("waiting",))
+
+
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
     _end(
         task_id,
@@ -76,16 +83,23 @@ def _end_workflow_of_unknown_start(id: str | None = None, name: str = "", **_: A
         _end(id, f"no worker knows the task {name!r}; see its queue's imports")
 
 
-def _end(workflow_id: str, reason: str) -> None:
+def _end(
+    workflow_id: str, reason: str, *, state: str = "failed", only: tuple[str, ...] = ("waiting", "starting")
+) -> None:
     from switchyard.workflows import record  # noqa: PLC0415  workflows are not loaded by a process that only publishes
 
-    if record.client().hget(record.meta_key(workflow_id), "state") in ("waiting", "starting"):
-        record.finish(workflow_id, attempt=None, state="failed", reason=reason)
+    if record.client().hget(record.meta_key(workflow_id), "state") in only:
+        record.finish(workflow_id, attempt=None, state=state, reason=reason)
 
 
-def _note_readiness(**_: Any) -> None:
+def _note_readiness_of_worker(**_: Any) -> None:
     config = settings()
-    health.note_ready(config.state_dir, program_name(config.queue) if config.queue else "beat")
+    if config.queue:  # a worker that somebody started by hand is none of the deployment's programs
+        health.note_ready(config.state_dir, health.program_name(config.queue))
+
+
+def _note_readiness_of_beat(**_: Any) -> None:
+    health.note_ready(settings().state_dir, "beat")
 
 
 def _stop(**_: Any) -> None:

@@ -10,6 +10,7 @@ from kombu import Queue as KombuQueue
 from switchyard import queues
 from switchyard.errors import ConfigError
 from switchyard.logs import get_logger
+from switchyard.queue import DEFAULT_QUEUE
 from switchyard.settings import settings
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def queue_of(task: str) -> str:
 
 def consumed_queue(name: str) -> KombuQueue:
     """The queue as its worker declares it: the default one on a topic exchange, where stock publishers find it."""
-    if name == queues.DEFAULT_QUEUE:
+    if name == DEFAULT_QUEUE:
         return KombuQueue(name, Exchange(name, type=DEFAULT_EXCHANGE_TYPE), routing_key=DEFAULT_ROUTING_KEY)
     return KombuQueue(name, Exchange(name, type="direct"), routing_key=name)
 

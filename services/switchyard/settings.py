@@ -110,7 +110,7 @@ class Settings(EnvironmentSettings):
     state_dir: Path = Field(ROOT / ".switchyard", description="Everything a running local deployment writes")
     task_routes: dict[str, str] = Field(default_factory=dict, description='{"task": "queue"}: re-routes single tasks')
     timezone: str = Field("UTC", description="The time zone of the schedules in events.toml")
-    workflow_expires: int = Field(604800, ge=60, description="Seconds a workflow's record outlives its last progress")
+    workflow_expires: int = Field(604800, ge=3600, description="Seconds a workflow's record outlives its last progress")
 
     @field_validator("state_dir", "config_dir")
     @classmethod
@@ -152,3 +152,14 @@ class Settings(EnvironmentSettings):
 def settings() -> Settings:
     """The core's settings, read once per process."""
     return Settings.load()
+
+
+def is_ours(variable: str) -> bool:
+    """Whether an environment variable is one of the core's settings."""
+    name = variable.lower().removesuffix("_file")
+    return name in Settings.model_fields or name.startswith("queues__")
+
+
+def given_settings() -> dict[str, str]:
+    """The settings this process was given by its environment, and not by `.env`."""
+    return {variable: value for variable, value in os.environ.items() if is_ours(variable)}

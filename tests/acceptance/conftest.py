@@ -69,6 +69,10 @@ class Checkout:
     def clean_environment(self) -> dict[str, str]:
         return {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
 
+    def log(self, program: str) -> str:
+        """The log file of a program."""
+        return (self.state / "logs" / f"{program}.log").read_text()
+
     def pids(self) -> dict[str, int]:
         """The pid of each program, as `make ps` says."""
         rows = [line.split() for line in self.make("ps").stdout.splitlines()]

@@ -47,10 +47,20 @@ def test_a_queue_is_one_table_and_no_other_worker_restarts(checkout):
     )
     assert done.stdout.strip() == "42", done.stderr
 
-    # A run-time key of one queue: its worker alone is started anew.
+    # A run-time key of one queue: its worker alone is started anew, and runs with it; once, not at every `make up`.
+    assert '"level": "debug"' not in checkout.log("worker-returns_queue")
+    for _ in range(2):
+        checkout.ok("up", QUEUES__RETURNS_QUEUE__LOG_LEVEL="DEBUG")
+        changed = checkout.pids()
+        assert {name for name in changed if changed[name] != after[name]} == {"worker-returns_queue"}
+    assert '"level": "debug"' in checkout.log("worker-returns_queue")
+    assert changed == checkout.pids()
+
+    # What only beat reads.
+    with (checkout.folder / "config" / "events.toml").open("a") as file:
+        file.write("# an edit\n")
     checkout.ok("up", QUEUES__RETURNS_QUEUE__LOG_LEVEL="DEBUG")
-    changed = checkout.pids()
-    assert {name for name in changed if changed[name] != after[name]} == {"worker-returns_queue"}
+    assert {name for name, pid in checkout.pids().items() if pid != changed[name]} == {"beat"}
 
     # And it goes as it came.
     edit(checkout, NEW_QUEUE, "")
@@ -175,6 +185,33 @@ def test_a_second_up_at_the_same_time_is_told_so(checkout):
     for code, output in zip(codes, outputs, strict=True):
         assert code == 0 or "is changing this deployment; nothing was done" in output
     assert set(checkout.states().values()) == {"ready"}
+
+
+def test_a_killed_supervisor_takes_its_programs_along(checkout):
+    """No orphan that nobody can stop: they are told to stop, and `make up` starts anew."""
+    checkout.ok("up")
+    pids = checkout.pids()
+    os.kill(int((checkout.state / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    eventually(lambda: not any(_alive(pid) for pid in pids.values()), "every program to end")
+    checkout.ok("up")
+    assert set(checkout.pids()) == set(pids)
+
+
+def test_a_stopped_program_is_back(checkout):
+    """Somebody's SIGTERM, or Flower's shutdown button: what ended well is started again all the same."""
+    checkout.ok("up")
+    before = checkout.pids()["worker-callback_queue"]
+    os.kill(before, signal.SIGTERM)
+    eventually(lambda: checkout.pids().get("worker-callback_queue", before) != before, "the worker to be back")
+    eventually(lambda: set(checkout.states().values()) == {"ready"}, "all to be ready")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_broken_csv_keeps_its_good_rows(checkout):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 from tests.support import eventually
@@ -172,19 +173,119 @@ def test_a_worker_that_is_stopped_hands_back_what_it_has_not_begun(deployment, w
     assert sorted(begun.read_text().splitlines()) == sorted(str(item) for item in items)
 
 
-def test_a_killed_workers_chunks_run_again_after_the_visibility_timeout(deployment, workflow):
-    """kill -9 of a whole prefork worker: another one takes its messages over and runs only what has no result."""
-    deployment.queues(QUEUES.format(pool="prefork", time_limit=1))
+SWEEP = "from switchyard.producer import app; app.send_task('switchyard.sweep')"
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_killed_workers_chunks_run_again(deployment, workflow, pool):
+    """kill -9 of a whole worker: the sweep, which the clock tells every minute, gives its chunks to the next one."""
+    deployment.queues(QUEUES.format(pool=pool, time_limit=1))
     first = deployment.start_worker()
     items = [["sleeps", 0.2, n] for n in range(80)]
-    started = workflow(deployment, "spread", items=items, chunk_size=20)
+    started = workflow(deployment, "spread", items=items, chunk_size=20, concurrency=2)
     eventually(lambda: int(started.fields().get("done", 0)) >= 5, "some results to be recorded")
 
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     deployment.start_worker()
 
-    assert started.wait(120)["result"]["results"] == items
+    def swept() -> bool:
+        deployment.python(SWEEP)
+        return started.fields()["state"] == "done"
+
+    eventually(swept, "the sweep to re-drive the workflow", 120)
+    assert started.wait()["result"]["results"] == items
+
+
+def test_a_sweep_does_not_repeat_what_the_last_one_published(deployment, workflow):
+    """A long item that was given to a new worker is not taken for lost at every later sweep, and does not fail."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=60))
+    started = workflow(deployment, "spread", items=[["sleeps", 6]])
+    deployment.start_worker()
+    begun = deployment.folder / "begun"
+    eventually(begun.exists, "the item to have begun")
+    deployment.server.client().zadd("switchyard:workflows", {started.id: 1})
+    for _ in range(4):
+        deployment.python(SWEEP)
+
+    assert started.wait()["failed"] == 0
+    assert begun.read_text().count("\n") <= 2
+
+
+def test_a_lost_child_makes_no_healthy_item_fail(deployment, workflow):
+    """After a redelivery items run one at a time; a chunk that then takes longer than its limit hands the rest back."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=1))
+    worker = deployment.start_worker()
+    items = [["sleeps", 0.4, n] for n in range(60)]
+    started = workflow(deployment, "spread", items=items, chunk_size=60)
+    eventually(lambda: int(started.fields().get("done", 0)) >= 1, "the chunk to be under way")
+    children = subprocess.run(
+        ["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+
+    ended = started.wait(120)
+    assert ended["failed_items"] == []
+    assert ended["result"]["results"] == items
+
+
+def test_a_start_that_was_redelivered_while_it_stored_items_ends_well(deployment, workflow):
+    """Its broker connection cut, Celery delivers the task again: the older one stops quietly, the workflow goes on."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=30))
+    deployment.start_worker()
+    started = workflow(deployment, "spread_slowly")
+    eventually(lambda: started.fields().get("state") == "starting", "the items to be on their way")
+    client = deployment.server.client(0)
+    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    ended = started.wait(120)
+    assert (ended["state"], ended["total"]) == ("done", 400)
+
+
+def test_a_start_that_never_fans_out_ends(deployment, workflow):
+    """`make start` of a task that is no workflow: done, with that reason, instead of waiting and being started again."""
+    deployment.queues(QUEUES.format(pool="prefork", time_limit=5))
+    deployment.start_worker()
+    ended = workflow(deployment, "misbehave", item=3).wait()
+    assert (ended["state"], ended["reason"]) == ("done", "its task ended without fanning out")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_callback_runs_once_when_nothing_goes_wrong(deployment, workflow, pool):
+    """Many chunks that end at the same time: only one of them sees that all is done."""
+    deployment.queues(QUEUES.format(pool=pool, time_limit=30))
+    deployment.start_worker()
+    runs = [workflow(deployment, "spread", items=list(range(200)), chunk_size=10) for _ in range(4)]
+    for run in runs:
+        run.wait()
+    called = (deployment.folder / "called_back").read_text().splitlines()
+    assert sorted(called) == sorted(f"{run.id}/1 200" for run in runs)
+
+
+def test_a_callback_that_hangs_on_threads_ends_the_workflow_and_frees_its_slot(deployment, workflow):
+    """No thread can be interrupted; it is given up, and the worker takes other work."""
+    deployment.queues('[queues.default]\ntasks = ["*"]\npool = "threads"\nconcurrency = 1\ntime_limit = 1\n')
+    deployment.start_worker()
+    hung = workflow(deployment, "spread", items=[1], callback="collect_slowly").wait()
+    assert hung["reason"] == "its callback failed: exceeded its time limit of 1 s"
+    assert workflow(deployment, "spread", items=[1]).wait()["state"] == "done"
+
+
+def test_a_flushed_redis_leaves_no_message_that_runs_for_ever(deployment, workflow):
+    """The record gone, the messages of its workflow are dropped with a line in the log."""
+    deployment.queues(QUEUES.format(pool="threads", time_limit=5))
+    started = workflow(deployment, "spread", items=list(range(50)))
+    deployment.python(
+        "from switchyard.producer import app\n"
+        f"for name, args in (('run_chunk', [{started.id!r}, 1, 0]), ('publish_chunks', [{started.id!r}, 1]), ('call_back', [{started.id!r}, 1])):\n"
+        "    app.send_task('switchyard.' + name, args=args)"
+    )
+    deployment.server.client(0).lpop("default")  # the start itself
+    deployment.server.client(1).flushdb()
+    deployment.start_worker()
+    broker = deployment.server.client(0)
+    eventually(lambda: broker.llen("default") == 0 and broker.hlen("unacked") == 0, "every message to be acknowledged")
 
 
 def test_a_workflow_survives_the_death_of_redis(own_deployment, workflow):
@@ -274,7 +375,7 @@ def test_the_sweep_publishes_again_what_a_lost_message_should_have_done(deployme
     client.zadd("switchyard:workflows", {started.id: 1})
 
     deployment.start_worker()
-    deployment.python("from switchyard.producer import app; app.send_task('switchyard.sweep')")
+    deployment.python(SWEEP)
 
     assert started.wait()["result"]["results"] == list(range(25))
 

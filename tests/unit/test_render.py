@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from configparser import ConfigParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from switchyard import queues, render
+from switchyard import render
 from switchyard.errors import ConfigError
 from switchyard.queues import Queues, parse
 from switchyard.render import readme, supervisor
@@ -39,27 +40,48 @@ def program(text: str, name: str) -> dict[str, str]:
 
 def test_what_is_rendered_in_the_repository_is_fresh() -> None:
     """Whoever edits queues.toml runs `make render` and commits both."""
-    assert render.stale(queues.load(ROOT / "config", {}), ROOT / "config") == []
+    assert render.stale(ROOT / "config") == []
 
 
-def test_writing_makes_fresh_what_was_stale_and_touches_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The config folder of a checkout without queues of its own."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "queues.toml").write_text("")
+    return tmp_path / "config"
+
+
+def test_writing_makes_fresh_what_was_stale_and_touches_nothing_else(checkout: Path) -> None:
     """Missing files are stale; a second time writes nothing; another queue makes both stale."""
-    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
-    one, two = some(), some(a={"tasks": ["x"]})
-    written = [tmp_path / "config" / "supervisor" / "queues.conf", tmp_path / "README.md"]
-    assert render.stale(one, tmp_path / "config") == render.write(one, tmp_path / "config") == written
-    assert render.stale(one, tmp_path / "config") == render.write(one, tmp_path / "config") == []
-    assert render.stale(two, tmp_path / "config") == written
+    file = checkout.parent / "README.md"
+    file.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    written = [checkout / "supervisor" / "queues.conf", file]
+    assert render.stale(checkout) == render.write(checkout) == written
+    assert render.stale(checkout) == render.write(checkout) == []
+    (checkout / "queues.toml").write_text('[queues.a]\ntasks = ["x"]\n')
+    assert render.stale(checkout) == written
+    render.write(checkout)
     written[0].write_text("edited")
-    assert render.stale(one, tmp_path / "config") == written[:1]
+    assert render.stale(checkout) == written[:1]
 
 
-def test_a_fork_without_a_readme_or_without_its_table_has_nothing_stale_there(tmp_path: Path) -> None:
+def test_what_only_this_machine_has_is_not_in_the_readme(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """queues.local.toml amends the programs of this machine; the environment's run-time keys are rendered nowhere."""
+    file = checkout.parent / "README.md"
+    file.write_text(f"{readme.BEGIN}\n{readme.END}\n")
+    render.write(checkout)
+    monkeypatch.setenv("QUEUES__DEFAULT__CONCURRENCY", "77")
+    assert render.stale(checkout) == []
+    (checkout / "queues.local.toml").write_text("[queues.default]\ndrain = 5\nconcurrency = 77\n")
+    assert render.stale(checkout) == [checkout / "supervisor" / "queues.conf"]
+
+
+def test_a_fork_without_a_readme_or_without_its_table_has_nothing_stale_there(checkout: Path) -> None:
     """The table is an offer."""
-    render.write(some(), tmp_path / "config")
-    assert not (tmp_path / "README.md").exists()
-    (tmp_path / "README.md").write_text("of my own")
-    assert render.stale(some(), tmp_path / "config") == []
+    render.write(checkout)
+    assert not (checkout.parent / "README.md").exists()
+    (checkout.parent / "README.md").write_text("of my own")
+    assert render.stale(checkout) == []
 
 
 # --- The README's table
@@ -151,7 +173,7 @@ def test_supervisord_itself_reads_what_is_written(
         )
     (config_dir / "supervisor" / "queues.conf").write_text(supervisor.programs(some(a={"drain": 600})))
     written = Supervisor(settings())
-    written.write_conf(PARTS, lambda name: f"of {name}")
+    written.write_conf(PARTS, lambda name: {"ODD": f'of {name}, 100 % "x"'})
 
     found = json.loads(
         python(f"CONF = {str(written.conf)!r}" + READ_BY_SUPERVISORD, PYTHON="/a python", STATE_DIR=str(state))
@@ -159,7 +181,8 @@ def test_supervisord_itself_reads_what_is_written(
     assert {"worker-default", "worker-a", "redis", "beat", "flower"} <= found.keys()
     command, environment, stopasgroup, killasgroup, wait, log, _ = found["worker-a"]
     assert command == '"/a python" -m switchyard worker'
-    assert environment == {"QUEUE": "a", "SETTINGS_FINGERPRINT": "of worker-a"}
+    assert environment == {"QUEUE": "a", "ODD": 'of worker-a, 100 % "x"'}
+    assert stat.S_IMODE(written.conf.stat().st_mode) == 0o600
     assert (stopasgroup, killasgroup, wait) == (False, True, 615)
     assert log == str(state / "logs" / "worker-a.log")
 

@@ -167,7 +167,7 @@ def test_no_secret_is_shown_by_the_settings_themselves(own_environment: Path, mo
         ("REDIS_PORT", "x", "REDIS_PORT: input should be a valid integer, unable to parse string as an integer, got 'x'."),
         ("REDIS_PORT", "0", "REDIS_PORT: input should be greater than or equal to 1, got '0'."),
         ("FLOWER_PORT", "65536", "FLOWER_PORT: input should be less than or equal to 65535, got '65536'."),
-        ("WORKFLOW_EXPIRES", "5", "WORKFLOW_EXPIRES: input should be greater than or equal to 60, got '5'."),
+        ("WORKFLOW_EXPIRES", "5", "WORKFLOW_EXPIRES: input should be greater than or equal to 3600, got '5'."),
         # one of a few words
         ("LOG_LEVEL", "info", "LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL', got 'info'."),
         ("LOG_FORMAT", "xml", "LOG_FORMAT: input should be 'auto', 'console' or 'json', got 'xml'."),

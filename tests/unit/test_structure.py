@@ -96,12 +96,11 @@ def test_the_worker_never_imports_the_producer() -> None:
 
 def test_queues_is_pure() -> None:
     """It knows files and errors: no settings, no Celery, no Redis."""
-    names = imported((CORE / "queues.py").read_text(), "switchyard.queues")
-    assert {name for name in names if within(name, "switchyard")} == {
-        "switchyard.errors",
-        "switchyard.errors.ConfigError",
-    }
-    assert not {name for name in names if name.split(".")[0] in ("celery", "kombu", "redis", "os")}
+    for module, ours in (("queue", set()), ("queues", {"switchyard.errors", "switchyard.queue"})):
+        names = imported((CORE / f"{module}.py").read_text(), f"switchyard.{module}")
+        found = {".".join(name.split(".")[:2]) for name in names if within(name, "switchyard")}
+        assert found == ours
+        assert not {name for name in names if name.split(".")[0] in ("celery", "kombu", "redis", "os")}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from switchyard.queues import Queues
+from switchyard import queues
 from switchyard.render import readme, supervisor
 
 
-def rendered(queues: Queues, config_dir: Path) -> dict[Path, str]:
-    """Every rendered file's path and what it should hold."""
+def rendered(config_dir: Path) -> dict[Path, str]:
+    """Every rendered file's path and what it should hold.
+
+    The environment's overrides are run-time keys and in none of them; a machine's queues.local.toml is not in the README.
+    """
     readme_file = config_dir.parent / "README.md"
-    files = {config_dir / "supervisor" / "queues.conf": supervisor.programs(queues)}
+    files = {config_dir / "supervisor" / "queues.conf": supervisor.programs(queues.load(config_dir, {}))}
     if readme_file.exists():
-        files[readme_file] = readme.with_table(readme_file.read_text(), queues)
+        files[readme_file] = readme.with_table(readme_file.read_text(), queues.load(config_dir, {}, amended=False))
     return files
 
 
-def stale(queues: Queues, config_dir: Path) -> list[Path]:
+def stale(config_dir: Path) -> list[Path]:
     """The rendered files that are not what queues.toml says."""
-    return [
-        path for path, text in rendered(queues, config_dir).items() if not path.exists() or path.read_text() != text
-    ]
+    return [path for path, text in rendered(config_dir).items() if not path.exists() or path.read_text() != text]
 
 
 def name(path: Path, config_dir: Path) -> str:
@@ -29,10 +30,10 @@ def name(path: Path, config_dir: Path) -> str:
     return str(path.relative_to(config_dir.parent))
 
 
-def write(queues: Queues, config_dir: Path) -> list[Path]:
+def write(config_dir: Path) -> list[Path]:
     """Write what is stale; returns what was written."""
-    changed = stale(queues, config_dir)
+    texts, changed = rendered(config_dir), stale(config_dir)
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(rendered(queues, config_dir)[path])
+        path.write_text(texts[path])
     return changed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from switchyard.queues import Queue, Queues
+from switchyard.queue import Queue
+from switchyard.queues import Queues
 
 BEGIN, END = "<!-- queues: rendered by `make render` -->", "<!-- /queues -->"
 

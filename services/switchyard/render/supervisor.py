@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from switchyard.queues import Queue, Queues
+from switchyard.queue import Queue
+from switchyard.queues import Queues
 from switchyard.worker.health import program_name
 
 HEADER = """\
@@ -18,6 +19,7 @@ command="%(ENV_PYTHON)s" -m switchyard worker
 environment=QUEUE="{queue}"
 priority=100
 startsecs=2
+autorestart=true
 stopsignal=TERM
 stopasgroup=false
 stopwaitsecs={stop_wait}

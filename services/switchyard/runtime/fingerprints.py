@@ -24,7 +24,8 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     common = [config.model_dump(mode="json", include=EVERYWHERE), urls]
     queue = queue_name(program)
     if queue is not None:
-        return [*common, config.celery_app, queues[queue].model_dump(mode="json")]
+        # The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
+        return [*common, config.celery_app, queues[queue].model_dump(mode="json"), queues.visibility_timeout]
     if program == "beat":
         return [*common, config.timezone, config.log_level, _text(config.config_dir / "events.toml")]
     if program == "flower":

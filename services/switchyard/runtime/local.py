@@ -12,7 +12,7 @@ from switchyard.runtime import fingerprints, preflight, readiness, secret_files
 from switchyard.runtime.logfiles import tail
 from switchyard.runtime.redis_server import find_server
 from switchyard.runtime.supervisor import Program, Supervisor, wait_until
-from switchyard.settings import Settings
+from switchyard.settings import Settings, given_settings
 from switchyard.worker.health import program_name, queue_name
 
 #: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
@@ -29,14 +29,14 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
     with preflight.alone(config):
         supervisor = Supervisor(config)
         running = {p.name for p in supervisor.programs() if p.pid} if supervisor.running() else set()
-        _check(config, queues, running)
+        _check(config, running)
         secret_files.ensure(config)
         _start(config, queues, supervisor, say)
         _wait_until_ready(config, supervisor, say)
 
 
-def _check(config: Settings, queues: Queues, running: set[str]) -> None:
-    preflight.rendered_files_are_fresh(config, queues)
+def _check(config: Settings, running: set[str]) -> None:
+    preflight.rendered_files_are_fresh(config)
     preflight.paths_can_be_used(config)
     preflight.there_is_room(config)
     if not config.celery_broker_url:
@@ -52,7 +52,7 @@ def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -
     parts = ["queues", "beat", "flower"]
     parts += [] if config.celery_broker_url else ["redis"]
     parts += ["demo"] if config.demo else []
-    supervisor.write_conf(parts, lambda program: fingerprints.of_program(config, queues, program))
+    supervisor.write_conf(parts, lambda program: _environment(config, queues, program))
     if supervisor.running():
         supervisor.apply_conf(say)
         for program in supervisor.programs():
@@ -61,6 +61,15 @@ def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -
     else:
         say("starting supervisord")
         supervisor.start()
+
+
+def _environment(config: Settings, queues: Queues, program: str) -> dict[str, str]:
+    """What a program is started with besides `.env`: this command's own settings, of queues only its own."""
+    own = f"QUEUES__{queue_name(program)}__".upper()
+    given = {
+        k: v for k, v in given_settings().items() if not k.upper().startswith("QUEUES__") or k.upper().startswith(own)
+    }
+    return {**given, "SETTINGS_FINGERPRINT": fingerprints.of_program(config, queues, program)}
 
 
 def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> None:

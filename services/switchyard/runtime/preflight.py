@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from switchyard import render
 from switchyard.errors import ConfigError, RuntimeRefusal
-from switchyard.queues import Queues
 from switchyard.settings import Settings
 
 #: Below this Redis could not rewrite the append-only file of a full demo.
@@ -37,9 +36,9 @@ def alone(config: Settings) -> Iterator[None]:
         yield
 
 
-def rendered_files_are_fresh(config: Settings, queues: Queues) -> None:
+def rendered_files_are_fresh(config: Settings) -> None:
     """Raises ConfigError naming the rendered files that are not what queues.toml says."""
-    if stale := render.stale(queues, config.config_dir):
+    if stale := render.stale(config.config_dir):
         names = " and ".join(render.name(path, config.config_dir) for path in stale)
         raise ConfigError(f"{names} is not what config/queues.toml says. Run `make render` and look at the change.")
 

@@ -18,7 +18,7 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from switchyard.errors import SwitchyardError
-from switchyard.settings import ROOT, Settings, environment
+from switchyard.settings import ROOT, Settings, environment, is_ours
 
 #: Bytes of a Unix socket's path: macOS takes 103, and supervisord first binds it with ".<pid>" at its end.
 _LONGEST_SOCKET = 95
@@ -82,18 +82,19 @@ class Supervisor:
             for p in self.rpc.getAllProcessInfo()
         ]
 
-    def write_conf(self, parts: list[str], fingerprint: Callable[[str], str]) -> None:
-        """Compose supervisord's one file from parts of config/supervisor.
+    def write_conf(self, parts: list[str], extra: Callable[[str], dict[str, str]]) -> None:
+        """Compose supervisord's one file (mode 0600) from parts of config/supervisor.
 
-        Each program's fingerprint goes into its environment, so that supervisord itself sees which have changed.
+        `extra` is what goes into a program's environment besides; supervisord restarts a program when that has changed.
         """
         conf = RawConfigParser(strict=False)
         for part in parts:
             conf.read_string((self.config.config_dir / "supervisor" / f"{part}.conf").read_text())
         for section in conf.sections():
-            name = section.removeprefix("program:")
-            given = conf.get(section, "environment", fallback="")
-            conf.set(section, "environment", f'{given}{"," if given else ""}SETTINGS_FINGERPRINT="{fingerprint(name)}"')
+            given = [conf.get(section, "environment")] if conf.has_option(section, "environment") else []
+            added = [f"{key}={_quoted(key, value)}" for key, value in extra(section.removeprefix("program:")).items()]
+            conf.set(section, "environment", ",".join([*given, *added]))
+        self.conf.touch(mode=0o600)
         with self.conf.open("w") as file:
             file.write(HEAD.format(root=_escaped(ROOT), socket=_escaped(self.socket)))
             conf.write(file)
@@ -103,7 +104,13 @@ class Supervisor:
         for folder in ("logs", "run"):
             (self.config.state_dir / folder).mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, [str(ROOT / "services"), environment().get("PYTHONPATH", "")]))
-        env = {**environment(), "PYTHON": sys.executable, "STATE_DIR": str(self.config.state_dir), "PYTHONPATH": path}
+        # Without our settings: a program gets those of the latest `make up` from its section, not of the first one.
+        env = {
+            **{k: v for k, v in environment().items() if not is_ours(k)},
+            "PYTHON": sys.executable,
+            "STATE_DIR": str(self.config.state_dir),
+            "PYTHONPATH": path,
+        }
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.conf)]
         done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -175,6 +182,14 @@ def socket_path(state_dir: Path) -> Path:
 
 def _escaped(path: Path) -> str:
     return str(path).replace("%", "%%")
+
+
+def _quoted(key: str, value: str) -> str:
+    """A value as supervisord reads it in `environment=`: in either quotes, and without any way to escape them."""
+    mark = next((mark for mark in "\"'" if mark not in value), None)
+    if mark is None or value != value.strip("\"'") or "\n" in value:
+        raise SwitchyardError(f"{key}: supervisord cannot carry both kinds of quotes; put it into .env instead.")
+    return f"{mark}{value.replace('%', '%%')}{mark}"
 
 
 def _alive(pid: int) -> bool:

@@ -7,7 +7,8 @@ import sys
 from importlib.util import find_spec
 
 from switchyard.errors import ConfigError
-from switchyard.queues import Queue, Queues
+from switchyard.queue import Queue
+from switchyard.queues import Queues
 from switchyard.settings import Settings, environment
 
 

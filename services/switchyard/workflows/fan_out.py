@@ -12,7 +12,7 @@ from celery import Celery, current_task
 from celery.app.task import Task
 from kombu.exceptions import OperationalError
 from kombu.utils.json import dumps
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from switchyard.errors import WorkflowError
 from switchyard.logs import get_logger
@@ -35,7 +35,10 @@ def start(app: Celery, task: str, /, **kwargs: Any) -> str:
     except redis.RedisError as exc:
         raise WorkflowError(f"Redis takes no record ({exc}); nothing was started. Is it up? `make ps`") from exc
     try:
-        app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
+        with bound_contextvars(
+            workflow_id=workflow_id
+        ):  # a task that carries its own id is a workflow's start: hooks.py
+            app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
     except (redis.RedisError, OperationalError) as exc:
         raise WorkflowError(f"The broker takes no message ({exc}); {_taken_back(workflow_id)} `make ps`") from exc
     return workflow_id
@@ -120,22 +123,25 @@ def _name(task: Task[Any, Any] | str) -> str:
 
 
 def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int) -> None:
-    """Store the items chunk by chunk; nothing runs until all are there, so that a lost starter can begin again."""
+    """Store the items chunk by chunk; nothing runs until all are there, so that a lost starter can begin again.
+
+    Stops quietly when the task was delivered again meanwhile, or the workflow has ended: the newest starter goes on.
+    """
     keys = [record.meta_key(workflow_id), record.items_key(workflow_id), record.OPEN]
+
+    def put(total: int | str, chunks: int | str, *stored: Any) -> bool:
+        args = [workflow_id, starter, settings().workflow_expires, total, chunks, *stored]
+        return bool(patiently(lambda: record.run_script("items", keys, args)))
+
     total = chunks = 0
     for page in _batched(enumerate(_batched(items, chunk_size)), record.PAGE):
-        stored = list(itertools.chain(*((number, dumps(chunk)) for number, chunk in page)))
+        stored = itertools.chain(*((number, dumps(chunk)) for number, chunk in page))
         total, chunks = total + sum(len(chunk) for _, chunk in page), chunks + len(page)
-        _run_items(keys, [workflow_id, starter, settings().workflow_expires, "", "", *stored])
-    _run_items(keys, [workflow_id, starter, settings().workflow_expires, total, chunks])
-    log.info("workflow_started", total=total, chunks=chunks)
-
-
-def _run_items(keys: list[str], args: list[Any]) -> None:
-    if not patiently(lambda: record.run_script("items", keys, args)):
-        raise WorkflowError(
-            f"Workflow {args[0]} was taken over by another delivery of its task, or ended; this one stops."
-        )
+        if not put("", "", *stored):
+            log.info("workflow_taken_over")
+            return
+    if put(total, chunks):
+        log.info("workflow_started", total=total, chunks=chunks)
 
 
 def _batched(iterable: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -133,6 +133,16 @@ def runs_concurrently() -> bool:
     return detect_environment() != "default" or threading.current_thread() is not threading.main_thread()
 
 
+def call_alone(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
+    """One item, within `limit` on every pool: in a thread that can be given up where the pool cannot interrupt it."""
+    if runs_concurrently() and detect_environment() == "default":
+        outcome = next(filter(None, Crew(function, [(index, item)], 1, limit).outcomes(tick=0.2)), None)
+        if outcome is None:
+            raise RuntimeError("the worker was told to stop before the item began; its message runs again")
+        return outcome
+    return call(function, index, item, limit)
+
+
 def one_by_one(function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], limit: float) -> Iterator[Outcome]:
     """Outcomes in order. Starts no item once the worker is stopping or one `limit` is over."""
     over = time.monotonic() + limit

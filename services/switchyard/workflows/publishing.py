@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import current_app
+from structlog.contextvars import bound_contextvars
 
 from switchyard.broker.state import waiting
 from switchyard.logs import get_logger
-from switchyard.queues import DEFAULT_QUEUE
+from switchyard.queue import DEFAULT_QUEUE
 from switchyard.routing import current_queues, published_queue, queue_of
 from switchyard.workflows import record
 from switchyard.workflows.record import patiently
@@ -56,24 +57,31 @@ def call_back(meta: record.Meta) -> None:
     patiently(lambda: send("switchyard.call_back", (meta.id, meta.attempt), to=queue_of(meta.callback)))
 
 
-def again(meta: record.Meta) -> None:
-    """Publish what a stalled workflow waits for, unless it still waits in a queue. What runs twice is recorded once."""
+def again(meta: record.Meta, *, patience_s: float) -> None:
+    """Publish what a stalled workflow waits for; what runs twice is recorded once.
+
+    While its queues hold messages its own may be among them: only after `patience_s` without progress is that ignored.
+    """
+    client = record.client()
     if meta.ended:
-        record.client().zrem(record.OPEN, meta.id)
-    elif any(waiting(queue_of(task)) for task in (meta.name, meta.each, meta.callback) if task):
+        client.zrem(record.OPEN, meta.id)
         return
-    elif meta.state in ("waiting", "starting"):
+    now = client.time()[0]
+    if now - meta.updated < patience_s and any(
+        waiting(queue_of(t)) for t in (meta.name, meta.each, meta.callback) if t
+    ):
+        return
+    # Noted first: the next sweep gives what is published now as long as this one gave the last.
+    client.zadd(record.OPEN, {meta.id: now}, xx=True)
+    log.warning("stalled_workflow_published_again", state=meta.state, done=meta.done, total=meta.total)
+    if meta.state in ("waiting", "starting"):
         _start_again(meta)
     elif meta.state == "running" and not meta.total:
         start(meta)
     elif meta.state == "running" and meta.done < meta.total:
-        unfinished = [
-            number for number, items, results in record.page(meta.id, range(meta.chunks)) if len(results) < len(items)
-        ]
-        log.warning("stalled_workflow_published_again", chunks=len(unfinished))
-        chunks(meta, unfinished)
-    elif meta.state in ("running", "joining"):
-        log.warning("stalled_workflow_called_back_again")
+        pages = record.page(meta.id, range(meta.chunks))
+        chunks(meta, [number for number, items, results in pages if len(results) < len(items)])
+    else:
         call_back(meta)
 
 
@@ -84,5 +92,5 @@ def _start_again(meta: record.Meta) -> None:
             meta.id, attempt=None, state="failed", reason="the task that fans it out was lost; start it again"
         )
         return
-    log.warning("stalled_workflow_started_again")
-    patiently(lambda: current_app.send_task(meta.name, kwargs=meta.arguments, task_id=meta.id))
+    with bound_contextvars(workflow_id=meta.id):
+        patiently(lambda: current_app.send_task(meta.name, kwargs=meta.arguments, task_id=meta.id))

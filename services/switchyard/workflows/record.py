@@ -176,9 +176,9 @@ def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[An
             yield number, loads(chunk_items) if chunk_items else [], chunk_results
 
 
-def open_workflows(untouched_since: float) -> list[str]:
-    """The ids of workflows that have not ended and not moved since a time, in seconds since the epoch."""
-    return cast("list[str]", client().zrangebyscore(OPEN, 0, untouched_since))
+def open_workflows(untouched_s: float) -> list[str]:
+    """The ids of workflows that have not ended, and have not moved for `untouched_s` seconds."""
+    return cast("list[str]", client().zrangebyscore(OPEN, 0, client().time()[0] - untouched_s))
 
 
 def failed_items(workflow_id: str) -> Iterator[tuple[Any, Any]]:

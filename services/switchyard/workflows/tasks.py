@@ -17,6 +17,7 @@ from switchyard.errors import UnknownWorkflow
 from switchyard.logs import get_logger
 from switchyard.routing import current_queues, queue_of
 from switchyard.settings import settings
+from switchyard.worker import stopping
 from switchyard.workflows import items, publishing, record
 from switchyard.workflows.context import Current, running_in
 from switchyard.workflows.record import patiently
@@ -46,8 +47,8 @@ class NeverLost(Task[Any, Any]):
 def publish_chunks(workflow_id: str, attempt: int) -> None:
     """Publish a workflow's chunks; one without items goes straight to its callback."""
     with _bound(workflow_id, attempt), _never_lost():
-        meta = patiently(lambda: record.read(workflow_id))
-        if meta.state != "running" or meta.attempt != attempt:
+        meta = _read(workflow_id)
+        if meta is None or meta.state != "running" or meta.attempt != attempt:
             return
         if meta.total:
             publishing.all_chunks(meta)
@@ -59,14 +60,19 @@ def publish_chunks(workflow_id: str, attempt: int) -> None:
 def run_chunk(workflow_id: str, attempt: int, chunk: int) -> None:
     """Run the items of one chunk that have no result yet, and record a result for each."""
     with _bound(workflow_id, attempt), _never_lost():
-        try:
-            meta = patiently(lambda: record.read(workflow_id))
-        except UnknownWorkflow:
-            log.warning("chunk_of_unknown_workflow_dropped", workflow_id=workflow_id, chunk=chunk)
-            return
-        if meta.ended or meta.attempt != attempt:
+        meta = _read(workflow_id)
+        if meta is None or meta.ended or meta.attempt != attempt:
             return
         _Chunk(meta, chunk).run()
+
+
+def _read(workflow_id: str) -> record.Meta | None:
+    """The record; None, and a line in the log, if it has expired or somebody has emptied Redis."""
+    try:
+        return patiently(lambda: record.read(workflow_id))
+    except UnknownWorkflow:
+        log.warning("message_of_unknown_workflow_dropped")
+        return None
 
 
 class _Chunk:
@@ -79,22 +85,30 @@ class _Chunk:
         self.first = chunk * meta.chunk_size
         self.todo = [(self.first + n, item) for n, item in enumerate(self.items) if str(self.first + n) not in done]
         self.deliveries = patiently(lambda: self._count(str(chunk)))
+        self.careful = self.deliveries > CAREFUL_AFTER[items.runs_concurrently()]
         self.buffer: list[items.Outcome] = []
         self.flushed = time.monotonic()
 
     def run(self) -> None:
-        recorded = 0
+        recorded, answer = 0, None
         for outcome in self._outcomes():
             if outcome is not None:
                 self.buffer.append(outcome)
                 recorded += 1
-            if len(self.buffer) >= FLUSH_ITEMS or time.monotonic() - self.flushed > FLUSH_SECONDS:
-                self._flush()
-        state, done, total = self._flush()
+            if self._is_due():
+                answer = self._flush()
+        # Not once more for nothing: of all chunks only one is to see that all is done, the one that recorded the last.
+        state, done, total = answer if answer and not self.buffer else self._flush()
         if recorded < len(self.todo):
             self._hand_back()
         elif state == "running" and done >= total:
             publishing.call_back(self.meta)
+
+    def _is_due(self) -> bool:
+        """Whether to record what has ended; in careful mode each item by itself, before the next one can take it along."""
+        if not self.buffer:
+            return False
+        return self.careful or len(self.buffer) >= FLUSH_ITEMS or time.monotonic() - self.flushed > FLUSH_SECONDS
 
     def _outcomes(self) -> Iterator[items.Outcome | None]:
         function = current_app.tasks.get(self.meta.each)
@@ -107,26 +121,24 @@ class _Chunk:
             )
         if self.deliveries > MAX_DELIVERIES:
             return iter([items.failure(i, f"its chunk was lost {MAX_DELIVERIES} times") for i, _ in self.todo])
-        concurrent = items.runs_concurrently()
-        if self.deliveries > CAREFUL_AFTER[concurrent]:
+        if self.careful:
             return self._carefully(function)
-        if concurrent and self.todo:
+        if items.runs_concurrently() and self.todo:
             return items.at_once(function, self.todo, size=self.meta.concurrency, limit=self.limit, tick=FLUSH_SECONDS)
         return items.one_by_one(function, self.todo, self.limit)
 
     def _carefully(self, function: Task[Any, Any]) -> Iterator[items.Outcome | None]:
         """One at a time, each begin counted: an item that kills its worker is found, and fails alone."""
+        over = time.monotonic() + self.limit
         for index, item in self.todo:
+            if stopping.is_set() or time.monotonic() > over:
+                return
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
                 yield items.failure(
                     index, "its worker was lost each time it ran: it kills it, or hangs beyond its limit"
                 )
                 continue
-            ended = list(items.one_by_one(function, [(index, item)], self.limit))
-            if not ended:
-                return
-            yield ended[0]
-            self._flush()
+            yield items.call_alone(function, index, item, self.limit)
 
     def _count(self, field: str) -> int:
         """How often this chunk was delivered, or this item begun, this time included."""
@@ -144,6 +156,8 @@ class _Chunk:
             record.results_key(meta.id, self.chunk),
             record.failed_key(meta.id),
             record.OPEN,
+            record.items_key(meta.id),
+            record.deliveries_key(meta.id),
         ]
         args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires]
         for outcome in batch:
@@ -180,7 +194,7 @@ def call_back(workflow_id: str, attempt: int) -> None:
             _end(workflow_id, attempt, f"no task {meta.callback!r} in this worker; see its queue's imports")
             return
         grouped = patiently(lambda: list(_results(meta)))
-        outcome = items.call(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
+        outcome = items.call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
         if outcome.error:
             _end(workflow_id, attempt, f"its callback failed: {outcome.error}")
             return
@@ -204,13 +218,15 @@ def _end(workflow_id: str, attempt: int, reason: str) -> None:
 @shared_task(name="switchyard.sweep", ignore_result=True)
 def sweep() -> None:
     """Publish again what stalled workflows wait for: with the stock transport a kill can lose a message for good."""
-    stalled = time.time() - current_queues().visibility_timeout - 60
-    for workflow_id in record.open_workflows(stalled):
+    found = current_queues()
+    for workflow_id in record.open_workflows(found.stalled_after):
         with bound_contextvars(workflow_id=workflow_id):
             try:
-                publishing.again(record.read(workflow_id))
+                publishing.again(record.read(workflow_id), patience_s=found.visibility_timeout)
             except UnknownWorkflow:
                 record.client().zrem(record.OPEN, workflow_id)
+            except Exception:
+                log.exception("stalled_workflow_not_published")  # the others are not to wait for this one
 
 
 @contextmanager

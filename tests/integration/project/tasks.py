@@ -91,6 +91,16 @@ def spread_from_a_broken_source():
     return fan_out(misbehave, items(), callback=collect)
 
 
+@shared_task(name="spread_slowly")
+def spread_slowly():
+    def items():
+        for number in range(400):
+            time.sleep(0.01)
+            yield number
+
+    return fan_out(misbehave, items(), callback=collect, chunk_size=1)
+
+
 @shared_task(name="spread_twice")
 def spread_twice():
     first = fan_out(misbehave, [1], callback=collect)

@@ -1,7 +1,7 @@
 -- Records results of a chunk's items: the first result of an item stays, so a chunk that runs twice counts once.
--- KEYS: meta, results, failed, open   ARGV: id, attempt, expires (s), (index, ok, result)...
+-- KEYS: meta, results, failed, open, items, deliveries   ARGV: id, attempt, expires (s), (index, ok, result)...
 -- Returns 'gone', 'stale' (another attempt), or the state with done and total.
-local meta, results, failed, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, results, failed, open, items, deliveries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local found = redis.call('HMGET', meta, 'state', 'attempt', 'total')
 if not found[1] then return {'gone', 0, 0} end
 if found[2] ~= ARGV[2] then return {'stale', 0, 0} end
@@ -21,8 +21,6 @@ if done > 0 then
   local now = redis.call('TIME')[1]
   redis.call('HSET', meta, 'updated', now)
   if found[1] == 'running' then redis.call('ZADD', open, now, ARGV[1]) end
-  redis.call('EXPIRE', meta, ARGV[3])
-  redis.call('EXPIRE', results, ARGV[3])
-  redis.call('EXPIRE', failed, ARGV[3])
+  for _, key in ipairs({meta, results, failed, items, deliveries}) do redis.call('EXPIRE', key, ARGV[3]) end
 end
 return {found[1], all, tonumber(found[3])}
