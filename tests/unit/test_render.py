@@ -173,7 +173,7 @@ def test_supervisord_itself_reads_what_is_written(
         )
     (config_dir / "supervisor" / "queues.conf").write_text(supervisor.programs(some(a={"drain": 600})))
     written = Supervisor(settings())
-    written.write_conf(PARTS, lambda name: {"ODD": f'of {name}, 100 % "x"'})
+    written.write_conf(PARTS, lambda name: {"ODD": f'of {name}, "100 %" x'})
 
     found = json.loads(
         python(f"CONF = {str(written.conf)!r}" + READ_BY_SUPERVISORD, PYTHON="/a python", STATE_DIR=str(state))
@@ -181,7 +181,7 @@ def test_supervisord_itself_reads_what_is_written(
     assert {"worker-default", "worker-a", "redis", "beat", "flower"} <= found.keys()
     command, environment, stopasgroup, killasgroup, wait, log, _ = found["worker-a"]
     assert command == '"/a python" -m switchyard worker'
-    assert environment == {"QUEUE": "a", "ODD": 'of worker-a, 100 % "x"'}
+    assert environment == {"QUEUE": "a", "ODD": 'of worker-a, "100 %" x'}
     assert stat.S_IMODE(written.conf.stat().st_mode) == 0o600
     assert (stopasgroup, killasgroup, wait) == (False, True, 615)
     assert log == str(state / "logs" / "worker-a.log")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy
 from tests.integration.demo.processes import run_python
+from tests.support import missing
 
 from demo.product import parse_product
 from demo.store import Store, store
@@ -42,7 +43,7 @@ def postgres_url():
     """A schema of its own in the database TEST_POSTGRES_URL names."""
     url = os.environ.get("TEST_POSTGRES_URL")
     if not url:
-        pytest.skip("TEST_POSTGRES_URL names no PostgreSQL database")
+        missing("a PostgreSQL database, named by TEST_POSTGRES_URL,")
     schema = f"demo_{uuid.uuid4().hex}"
     engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.begin() as connection:
