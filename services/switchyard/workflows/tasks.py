@@ -25,12 +25,12 @@ from switchyard.workflows.record import patiently
 #: Results recorded in one round trip, and the seconds after which fewer are: what a progress bar lags behind.
 FLUSH_ITEMS = 50
 FLUSH_SECONDS = 0.5
-#: Deliveries of a chunk after which its items run one at a time, so that one that kills its worker can be told apart.
+#: Deliveries of a chunk without progress after which its items run one at a time, so that one that kills its worker can be told apart.
 CAREFUL_AFTER = {True: 2, False: 1}
 #: Begins of one item, in careful mode, that never ended.
 MAX_BEGINS = 2
-#: Deliveries of a chunk or callback after which it is given up: whatever happens to it is not bad luck.
-MAX_DELIVERIES = 10
+#: Deliveries of a chunk without progress, or of a callback, after which it is given up: that is no bad luck any more.
+MAX_DELIVERIES = 6
 
 log = get_logger(__name__)
 
@@ -159,7 +159,7 @@ class _Chunk:
             record.items_key(meta.id),
             record.deliveries_key(meta.id),
         ]
-        args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires]
+        args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires, self.chunk]
         for outcome in batch:
             args += [outcome.index, int(outcome.ok), outcome.result]
         state, done, total = patiently(lambda: record.run_script("record", keys, args))

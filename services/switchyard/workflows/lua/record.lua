@@ -1,12 +1,12 @@
 -- Records results of a chunk's items: the first result of an item stays, so a chunk that runs twice counts once.
--- KEYS: meta, results, failed, open, items, deliveries   ARGV: id, attempt, expires (s), (index, ok, result)...
+-- KEYS: meta, results, failed, open, items, deliveries   ARGV: id, attempt, expires (s), chunk, (index, ok, result)...
 -- Returns 'gone', 'stale' (another attempt), or the state with done and total.
 local meta, results, failed, open, items, deliveries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local found = redis.call('HMGET', meta, 'state', 'attempt', 'total')
 if not found[1] then return {'gone', 0, 0} end
 if found[2] ~= ARGV[2] then return {'stale', 0, 0} end
 local done, bad = 0, 0
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   if redis.call('HSETNX', results, ARGV[i], ARGV[i + 2]) == 1 then
     done = done + 1
     if ARGV[i + 1] == '0' then
@@ -21,6 +21,8 @@ if done > 0 then
   local now = redis.call('TIME')[1]
   redis.call('HSET', meta, 'updated', now)
   if found[1] == 'running' then redis.call('ZADD', open, now, ARGV[1]) end
+  -- Deliveries are counted since the last progress: a chunk that gets on is not taken for one that kills its workers.
+  redis.call('HDEL', deliveries, ARGV[4])
   for _, key in ipairs({meta, results, failed, items, deliveries}) do redis.call('EXPIRE', key, ARGV[3]) end
 end
 return {found[1], all, tonumber(found[3])}
