@@ -142,3 +142,24 @@ class Deployment:
             worker.wait()
         if self.server.answers():
             self.server.client().flushall()
+
+
+def processes() -> dict[int, dict[str, str]]:
+    """What one can see of every process of this machine, as `ps axeww` would: parent, command line and environment."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = folder.joinpath("stat").read_text().rsplit(")", 1)[1].split()[1]
+            shown = [
+                folder.joinpath(name).read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                for name in ("cmdline", "environ")
+            ]
+        except OSError:  # it has ended, or is somebody else's
+            continue
+        found[int(folder.name)] = {"parent": parent, "shown": " ".join(shown)}
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    return [child for child, process in processes().items() if process["parent"] == str(pid)]

@@ -14,8 +14,9 @@ from demo.settings import demo_settings
 #: Connections kept open, one for each product in flight; callers beyond that wait for one.
 MOST_CONNECTIONS = 512
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
-# Asking twice does no harm, so a supplier that restarts costs seconds and not the product. Its answers are final.
-_ASK_AGAIN = urllib3.Retry(connect=3, read=1, redirect=0, status=0, other=0, backoff_factor=0.5)
+# Asking twice does no harm, so a supplier that restarts costs seconds (up to 0, 1, 2, 4, 5 and 5 between attempts) and not
+# the product. Its answers are final.
+_ASK_AGAIN = urllib3.Retry(connect=6, read=2, redirect=0, status=0, other=0, backoff_factor=0.5, backoff_max=5)
 
 
 class SupplierClient:

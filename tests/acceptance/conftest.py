@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import ROOT, eventually, free_port
+from tests.support import ROOT, children, eventually, free_port
 
 #: Variables of the test run that a newcomer's shell would not have.
 OURS = (
@@ -107,10 +107,7 @@ class Checkout:
         pidfile = self.state / "run" / "supervisord.pid"
         self.make("down")
         if pidfile.exists() and (pid := int(pidfile.read_text())):
-            with_children = subprocess.run(
-                ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
-            ).stdout.split()
-            for process in [pid, *map(int, with_children)]:
+            for process in [pid, *children(pid)]:
                 try:
                     os.kill(process, signal.SIGKILL)
                 except ProcessLookupError:

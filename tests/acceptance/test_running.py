@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
-from tests.support import eventually
+from tests.support import eventually, processes
 
 
 def test_bare_make_is_a_grouped_help(up):
@@ -81,7 +80,8 @@ def test_secrets_are_nobodys_business(up):
     folder = up.state / "secrets"
     secrets = {file.name: file.read_text().strip() for file in folder.iterdir()}
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
-    shown = subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=True).stdout
+    shown = "".join(process["shown"] for process in processes().values())
+    assert "switchyard" in shown
     logs = "".join(file.read_text(errors="replace") for file in (up.state / "logs").iterdir())
     for name in ("redis_password", "flower_basic_auth"):
         assert secrets[name]

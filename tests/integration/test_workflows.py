@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 
 import pytest
-from tests.support import eventually
+from tests.support import children, eventually
 
 POOLS = ["gevent", "prefork", "threads", "solo"]
 QUEUES = '[queues.default]\ntasks = ["*"]\npool = "{pool}"\nconcurrency = 4\ntime_limit = {time_limit}\ndrain = 10\n'
@@ -223,11 +222,8 @@ def test_a_lost_child_makes_no_healthy_item_fail(deployment, workflow):
     items = [["sleeps", 0.4, n] for n in range(60)]
     started = workflow(deployment, "spread", items=items, chunk_size=60)
     eventually(lambda: int(started.fields().get("done", 0)) >= 1, "the chunk to be under way")
-    children = subprocess.run(
-        ["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
+    for child in children(worker.pid):
+        os.kill(child, signal.SIGKILL)
 
     ended = started.wait(120)
     assert ended["failed_items"] == []

@@ -30,7 +30,7 @@ EnvironmentSettings.model_config["env_file"] = Settings.model_config["env_file"]
 
 def _is_ours(variable: str) -> bool:
     names = tuple(name.upper() for name in Settings.model_fields)
-    return variable.upper().startswith(("CELERY_", "QUEUES__", *names))
+    return variable.upper().startswith(("CELERY_", "QUEUES__", "SUPPLIER_", "DATABASE_URL", *names))
 
 
 @pytest.fixture

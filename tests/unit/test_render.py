@@ -191,31 +191,31 @@ def test_supervisord_itself_reads_what_is_written(
 
 
 @pytest.fixture
-def shop(tmp_path: Path, config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stall(tmp_path: Path, config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Somebody's project: two tasks in one module."""
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").write_text("")
-    (tmp_path / "shop" / "celery.py").write_text(
-        'from celery import Celery\napp = Celery("shop")\nprint("noise")\n'
+    (tmp_path / "stall").mkdir()
+    (tmp_path / "stall" / "__init__.py").write_text("")
+    (tmp_path / "stall" / "celery.py").write_text(
+        'from celery import Celery\napp = Celery("stall")\nprint("noise")\n'
         'app.config_from_object("switchyard.celeryconfig")\n'
     )
-    (tmp_path / "shop" / "tasks.py").write_text(
-        'from celery import shared_task\n@shared_task(name="shop.a")\ndef a(): ...\n@shared_task(name="shop.b")\ndef b(): ...\n'
+    (tmp_path / "stall" / "tasks.py").write_text(
+        'from celery import shared_task\n@shared_task(name="stall.a")\ndef a(): ...\n@shared_task(name="stall.b")\ndef b(): ...\n'
     )
     (config_dir / "queues.toml").write_text("")
-    monkeypatch.setenv("CELERY_APP", "shop.celery:app")
+    monkeypatch.setenv("CELERY_APP", "stall.celery:app")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
 
 
-def test_globs_are_compared_with_the_tasks_that_really_exist(shop: Path) -> None:
+def test_globs_are_compared_with_the_tasks_that_really_exist(stall: Path) -> None:
     """Imported by the app and by the queues' `imports`; a project that prints at import is understood."""
-    good = some(a={"tasks": ["shop.a"], "imports": ["shop.tasks"]}, b={"tasks": ["shop.b"]})
+    good = some(a={"tasks": ["stall.a"], "imports": ["stall.tasks"]}, b={"tasks": ["stall.b"]})
     assert refusals(settings(), good) == []
-    bad = some(a={"tasks": ["shop.a", "shop.c"], "imports": ["shop.tasks"]})
+    bad = some(a={"tasks": ["stall.a", "stall.c"], "imports": ["stall.tasks"]})
     assert refusals(settings(), bad) == [
-        "queues.a.tasks: 'shop.c' matches no task. Did you mean 'shop.b'?",
-        "Task 'shop.b' is taken by no queue; add it to a queue's tasks, or set queues.default.tasks = [\"*\"].",
+        "queues.a.tasks: 'stall.c' matches no task. Did you mean 'stall.b'?",
+        "Task 'stall.b' is taken by no queue; add it to a queue's tasks, or set queues.default.tasks = [\"*\"].",
     ]
 
 
@@ -229,19 +229,19 @@ def test_globs_are_compared_with_the_tasks_that_really_exist(shop: Path) -> None
         pytest.param("import sys; sys.exit('no licence')", "SystemExit: no licence", id="exit"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_named_with_its_traceback(shop: Path, code: str, error: str) -> None:
+def test_a_module_that_cannot_be_imported_is_named_with_its_traceback(stall: Path, code: str, error: str) -> None:
     """By the key that asks for it; what would follow from it is not told as well."""
-    (shop / "shop" / "broken.py").write_text(code + "\n")
-    (said,) = refusals(settings(), some(a={"tasks": ["shop.a"], "imports": ["shop.broken", "shop.tasks"]}))
-    assert said.startswith("queues.a.imports: 'shop.broken' cannot be imported:\nTraceback")
+    (stall / "stall" / "broken.py").write_text(code + "\n")
+    (said,) = refusals(settings(), some(a={"tasks": ["stall.a"], "imports": ["stall.broken", "stall.tasks"]}))
+    assert said.startswith("queues.a.imports: 'stall.broken' cannot be imported:\nTraceback")
     assert error in said
 
 
-def test_an_app_that_cannot_be_imported_is_named(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_app_that_cannot_be_imported_is_named(stall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CELERY_APP with the reason below it; and without CELERY_APP, what to set."""
-    monkeypatch.setenv("CELERY_APP", "shop.celary:app")
+    monkeypatch.setenv("CELERY_APP", "stall.celary:app")
     settings.cache_clear()
-    with pytest.raises(ConfigError, match=r"CELERY_APP: 'shop.celary:app' cannot be imported:\n(.|\n)*celary"):
+    with pytest.raises(ConfigError, match=r"CELERY_APP: 'stall.celary:app' cannot be imported:\n(.|\n)*celary"):
         refusals(settings(), some())
     monkeypatch.delenv("CELERY_APP")
     settings.cache_clear()
