@@ -163,3 +163,11 @@ def processes() -> dict[int, dict[str, str]]:
 def children(pid: int) -> list[int]:
     """The processes that this one has started."""
     return [child for child, process in processes().items() if process["parent"] == str(pid)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not yet reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

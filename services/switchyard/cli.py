@@ -221,10 +221,10 @@ def _become(found: argparse.Namespace) -> None:
     from switchyard.routing import current_queues  # noqa: PLC0415
     from switchyard.runtime import redis_server  # noqa: PLC0415
     from switchyard.worker import launch  # noqa: PLC0415
-    from switchyard.worker.orphans import stop_with_parent  # noqa: PLC0415
+    from switchyard.worker.orphans import end_with_parent  # noqa: PLC0415
 
     config = settings()
-    stop_with_parent()
+    end_with_parent()
     if found.role == "worker":
         launch.become_worker(config, current_queues())
     elif found.role == "redis":

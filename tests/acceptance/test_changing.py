@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
-from tests.support import ROOT, eventually
+from tests.support import ROOT, alive, eventually
 
 NEW_QUEUE = '\n[queues.returns_queue]\ntasks = ["returns.*"]\nimports = ["returns"]\npool = "solo"\n'
 NEW_TASK = 'from celery import shared_task\n\n\n@shared_task(name="returns.count")\ndef count():\n    return 42\n'
@@ -188,11 +188,11 @@ def test_a_second_up_at_the_same_time_is_told_so(checkout):
 
 
 def test_a_killed_supervisor_takes_its_programs_along(checkout):
-    """No orphan that nobody can stop: they are told to stop, and `make up` starts anew."""
+    """No orphan that nobody can stop: they end with it, and `make up` starts anew."""
     checkout.ok("up")
     pids = checkout.pids()
     os.kill(int((checkout.state / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
-    eventually(lambda: not any(_alive(pid) for pid in pids.values()), "every program to end")
+    eventually(lambda: not any(alive(pid) for pid in pids.values()), "every program to end")
     checkout.ok("up")
     assert set(checkout.pids()) == set(pids)
 
@@ -206,12 +206,27 @@ def test_a_stopped_program_is_back(checkout):
     eventually(lambda: set(checkout.states().values()) == {"ready"}, "all to be ready")
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_a_server_that_is_installed_later_does_not_get_the_data_of_another(checkout, tmp_path):
+    """The deployment keeps the server that wrote its append-only file, whatever comes first on PATH."""
+    checkout.ok("up")
+    checkout.ok("down")
+    later = tmp_path / "bin" / "redis-server"
+    later.parent.mkdir()
+    later.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Redis server v=99.0.0" && exit\nexit 1\n')
+    later.chmod(0o755)
+    checkout.ok("up", PATH=f"{later.parent}:{os.environ['PATH']}")
+
+
+def test_a_redis_that_cannot_start_is_told_at_once(checkout):
+    """A damaged append-only file: its log is shown, and not those of all who wait for it."""
+    checkout.ok("up")
+    checkout.ok("down")
+    for file in (checkout.state / "redis" / "appendonlydir").glob("*.base.*"):
+        file.write_bytes(b"REDIS9999 this is no such file")
+    said = checkout.make("up").stdout
+    assert "redis did not become ready" in said
+    assert "append only file" in said
+    assert "worker-default did not" not in said
 
 
 def test_a_broken_csv_keeps_its_good_rows(checkout):

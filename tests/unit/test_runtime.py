@@ -132,7 +132,7 @@ def test_up_asks_for_the_ports_of_what_does_not_run_yet(config: Settings, monkey
     asked: list[str] = []
     monkeypatch.setattr(preflight, "rendered_files_are_fresh", lambda *_: None)
     monkeypatch.setattr(preflight, "port_is_free", lambda _, variable: asked.append(variable))
-    monkeypatch.setattr(local, "find_server", lambda: asked.append("server"))
+    monkeypatch.setattr(local, "server_for", lambda _: asked.append("server"))
     for running, broker, expected in (
         (set(), None, ["server", "REDIS_PORT", "FLOWER_PORT"]),
         ({"redis", "flower"}, None, ["server"]),

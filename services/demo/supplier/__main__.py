@@ -16,7 +16,7 @@ from demo.supplier.ledger import Ledger
 from switchyard.errors import SwitchyardError
 from switchyard.settings import settings as core_settings
 from switchyard.worker.health import note_ready
-from switchyard.worker.orphans import stop_with_parent
+from switchyard.worker.orphans import end_with_parent
 
 #: Seconds that open requests get to end when the supplier is stopped.
 STOP_TIMEOUT_S = 5
@@ -34,7 +34,7 @@ def main() -> int:
 
 def serve() -> None:
     """Serve until SIGTERM or SIGINT. Raises SupplierError when the port is taken, StoreError without a store."""
-    stop_with_parent()
+    end_with_parent()
     chosen = demo_settings()
     knobs = Knobs(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate)
     with _bind(chosen.supplier_port) as listener, Ledger(core_settings().state_dir / "supplier" / "keys") as ledger:

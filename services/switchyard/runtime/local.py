@@ -10,7 +10,7 @@ from switchyard.errors import SwitchyardError
 from switchyard.queues import Queues
 from switchyard.runtime import fingerprints, preflight, readiness, secret_files
 from switchyard.runtime.logfiles import tail
-from switchyard.runtime.redis_server import find_server
+from switchyard.runtime.redis_server import server_for
 from switchyard.runtime.supervisor import Program, Supervisor, wait_until
 from switchyard.settings import Settings, given_settings
 from switchyard.worker.health import program_name, queue_name
@@ -40,7 +40,7 @@ def _check(config: Settings, running: set[str]) -> None:
     preflight.paths_can_be_used(config)
     preflight.there_is_room(config)
     if not config.celery_broker_url:
-        find_server()
+        server_for(config)
         if "redis" not in running:
             preflight.port_is_free(config.redis_port, "REDIS_PORT")
     if "flower" not in running:
@@ -83,6 +83,9 @@ def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> Non
             say(f"{name} is ready")
         failed = [p for p in programs if p.name in now and _failed_for_good(p, failures)]
         waiting = now
+        # Without Redis nothing else can become ready; it alone is worth a look.
+        if redis := [p for p in failed if p.name == "redis"]:
+            raise SwitchyardError(_what_failed(config, redis))
         if now and (now == {p.name for p in failed} or time.monotonic() > end):
             raise SwitchyardError(_what_failed(config, [p for p in programs if p.name in now]))
         if not now:

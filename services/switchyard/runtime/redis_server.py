@@ -15,6 +15,22 @@ from switchyard.settings import Settings
 OLDEST = (6, 2)
 
 
+def server_for(config: Settings) -> Path:
+    """The server of this deployment: the one that wrote its data, else what `find_server` finds.
+
+    A server that was installed later is not taken: an older one cannot read a newer one's append-only file.
+    """
+    try:
+        recorded = Path(_record(config).read_text())
+    except OSError:
+        return find_server()
+    return recorded if os.access(recorded, os.X_OK) else find_server()
+
+
+def _record(config: Settings) -> Path:
+    return config.state_dir / "redis" / "server"
+
+
 def find_server() -> Path:
     """The server to run: the machine's redis-server or valkey-server if it is recent enough, else the one from PyPI.
 
@@ -59,5 +75,6 @@ def write_config(config: Settings) -> Path:
 
 def become_redis(config: Settings) -> None:
     """Replace this process by the server. The password is in the file, so `ps` does not show it."""
-    server, file = find_server(), write_config(config)
+    server, file = server_for(config), write_config(config)
+    _record(config).write_text(str(server))
     os.execv(server, [str(server), str(file)])  # noqa: S606  no shell: this process becomes the server

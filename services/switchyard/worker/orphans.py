@@ -10,7 +10,10 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def stop_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent dies; Linux only, elsewhere nothing is done."""
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies; Linux only, elsewhere nothing is done.
+
+    SIGKILL, because all die at once: a worker that was asked politely would wait for a Redis that is gone as well.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
