@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 import pytest
+import redis
 from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
 from tests.support import ROOT, alive, eventually
 
@@ -256,6 +257,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(checkout):
         subprocess.run(["mount", "-o", "remount,size=400m", disk], check=True)
         checkout.ok("up")
         _fill(disk)
+        eventually(lambda: _refuses_writes(checkout, disk), "Redis to have met the full disk")
         refused = checkout.make("start", "W=refresh_products", "ARGS=limit=500")
         assert refused.returncode != 0
         assert "No space left on device" in refused.stdout
@@ -267,6 +269,17 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(checkout):
     finally:
         checkout.make("down")
         subprocess.run(["umount", "-l", disk], check=False)
+
+
+def _refuses_writes(checkout, disk) -> bool:
+    """Write until Redis says no: the last page of its file may have had room for a little."""
+    password = (disk / "secrets" / "redis_password").read_text().strip()
+    with redis.Redis(port=checkout.ports["REDIS_PORT"], password=password) as client:
+        try:
+            client.set("filler", b"x" * 4096)
+        except redis.ResponseError as exc:
+            return "No space left on device" in str(exc)
+    return False
 
 
 def _fill(disk) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import current_app, current_task, shared_task
 from celery.app.task import Task
 from celery.exceptions import Reject
 from kombu.utils.json import loads
@@ -177,9 +177,8 @@ class _Chunk:
 def call_back(workflow_id: str, attempt: int) -> None:
     """Call the workflow's callback with all results in order, and end the workflow with what it returns."""
     with _bound(workflow_id, attempt), _never_lost():
-        keys = [record.meta_key(workflow_id), record.OPEN]
-        claims = patiently(lambda: record.run_script("join", keys, [workflow_id, attempt]))
-        if not claims:
+        meta = _read(workflow_id)
+        if meta is None or not (claims := _claim(meta, attempt)):
             return
         if claims > MAX_DELIVERIES:
             _end(
@@ -188,7 +187,6 @@ def call_back(workflow_id: str, attempt: int) -> None:
                 f"its callback was lost {MAX_DELIVERIES} times: it kills its worker, or hangs beyond its limit",
             )
             return
-        meta = patiently(lambda: record.read(workflow_id))
         callback = current_app.tasks.get(meta.callback)
         if callback is None:
             _end(workflow_id, attempt, f"no task {meta.callback!r} in this worker; see its queue's imports")
@@ -200,6 +198,14 @@ def call_back(workflow_id: str, attempt: int) -> None:
             return
         record.finish(workflow_id, attempt=attempt, state="done", result=loads(outcome.result))
         log.info("workflow_done", total=meta.total, failed=meta.failed)
+
+
+def _claim(meta: record.Meta, attempt: int) -> int:
+    """How often this attempt's callback was claimed, by this message now for the last time; 0 if it is not this one's."""
+    keys = [record.meta_key(meta.id), record.OPEN]
+    limit = current_queues()[queue_of(meta.callback)].chunk_time_limit
+    args = [meta.id, attempt, current_task.request.id, limit]
+    return int(patiently(lambda: record.run_script("join", keys, args)))
 
 
 def _results(meta: record.Meta) -> Iterable[Any]:
