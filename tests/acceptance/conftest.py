@@ -24,6 +24,7 @@ OURS = (
     "MAKE",
     "MFLAGS",
     "PYTEST",
+    "PYTHONPATH",
     "REDIS_PORT",
     "FLOWER",
     "SUPPLIER",
