@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart demo seed start workflow render check test bench
+.PHONY: help up down ps logs restart demo seed report start workflow new-report render check test bench screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -21,12 +21,16 @@ demo: ## Refresh 92,331 real products and watch: brings everything up if it is n
 	@$(RUN) demo
 seed: ## Put products into the store: make seed [LIMIT=1000] [FILE=products.csv]
 	@$(RUN) demo.seed $(if $(LIMIT),--limit $(LIMIT)) $(if $(FILE),--file "$(FILE)")
+report: ## Make a report and say where it is: make report R=sales [PERIOD=2017-05] [ARGS="department=GROCERY"]
+	@$(RUN) switchyard report $(R) $(if $(PERIOD),"period=$(PERIOD)") $(ARGS)
 start: ## Start a workflow by its task's name: make start W=refresh_products [ARGS="limit=100"]
 	@$(RUN) switchyard start $(W) $(ARGS)
 workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
 	@$(RUN) switchyard workflow $(W)
 
 ##@ Change it
+new-report: ## Begin a report: its module, its test and its table of config: make new-report NAME=returns
+	@$(RUN) switchyard new-report $(NAME)
 render: ## Write what follows from config/queues.toml; CHECK=1 only compares
 	@$(RUN) switchyard render $(if $(CHECK),--check)
 check: ## Lint, types, and that nothing rendered is stale
@@ -37,4 +41,4 @@ bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
 	@$(RUN) bench.$(or $(B),fan_out) $(ARGS)
 
 help:
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -7,5 +7,6 @@ lock() { uv pip compile --quiet --universal --python-version 3.11 --generate-has
 lock core.in -o core.txt
 lock demo.in -o demo.txt
 lock dev.in -o dev.txt
+lock browser.in -o browser.txt
 lock flower.in -o flower.txt
 lock data.in --no-deps -o data.txt

@@ -134,12 +134,15 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def close(self) -> None:
+    def kill_workers(self) -> None:
         for worker in self.workers:
             if worker.poll() is None:
                 # The whole group: a prefork worker's children must not outlive the test.
                 os.killpg(worker.pid, 9)
             worker.wait()
+
+    def close(self) -> None:
+        self.kill_workers()
         if self.server.answers():
             self.server.client().flushall()
 

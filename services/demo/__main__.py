@@ -1,4 +1,4 @@
-"""`make demo`: brings everything up, refreshes every product while you watch, and says in a short table what came of it."""
+"""`make demo`: brings everything up, refreshes every product, makes every report side by side, and says what came of it."""
 
 import sys
 import time
@@ -13,6 +13,8 @@ from demo.supplier.remote import Remote
 from switchyard import cli, progress, workflows
 from switchyard.errors import SwitchyardError
 from switchyard.producer import app
+from switchyard.reports import run
+from switchyard.routing import current_queues
 from switchyard.runtime.supervisor import Supervisor
 from switchyard.settings import settings as core_settings
 
@@ -20,7 +22,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the demo. 0 also when products failed: the demo then shows what a failure looks like; 1 if it could not run."""
+    """Run the demo. 0 also when products failed: the demo then shows what a failure looks like; 1 if something could not run."""
     if not core_settings().demo:
         print(
             "error: DEMO is 0 in .env, so the demo's supplier and products are not there. Set DEMO=1.", file=sys.stderr
@@ -30,11 +32,12 @@ def main() -> int:
         return refused
     try:
         refresh()
+        return make_reports()
     except SwitchyardError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nThe refresh goes on without you; `make workflow W=<its id>` says how far it is.", file=sys.stderr)
+        print("\nWhat was started goes on without you; `make workflow W=<its id>` says how far it is.", file=sys.stderr)
         return 130
     return 0
 
@@ -53,6 +56,16 @@ def refresh() -> None:
         out.print(_summary(meta, before, supplier.stats(), time.monotonic() - began))
     if meta.failed:
         out.print(f"The supplier was not told. Which products failed, and why: make workflow W={meta.id}", markup=False)
+
+
+def make_reports() -> int:
+    """Start every report at once, follow them, and print what came of each; 1 if one was not made."""
+    out.print()
+    reports = current_queues().reports
+    ids = {name: run.start(app, report, {}) for name, report in reports.items()}
+    for name, workflow_id in ids.items():
+        out.print(f"{name}: workflow {workflow_id}", markup=False)
+    return 0 if run.follow(ids, out) else 1
 
 
 def _summary(meta: workflows.Meta, before: dict[str, Any], after: dict[str, Any], took_s: float) -> Table:

@@ -60,7 +60,11 @@ result_backend_thread_safe = True
 redis_max_connections = 2 * max(q.slots for q in _queues.by_name.values()) + 20
 
 timezone = _config.timezone
-beat_schedule = events.beat_schedule(events.load(_config.config_dir))
+_reports = _queues.reports.values()
+beat_schedule = {
+    **events.beat_schedule((*events.load(_config.config_dir), *events.of_reports(_reports))),
+    **events.pruning(_reports),
+}
 beat_schedule_filename = str(_config.state_dir / "run" / "beat-schedule")
 
 # Log lines are ours (hooks.py); Celery would replace the root logger and wrap standard output.

@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     start = add("start", _start, "start a workflow by its task's name and show its progress")
     start.add_argument("task", nargs="?")
     start.add_argument("arguments", nargs="*", metavar="key=value")
+    report = add("report", _report, "make a report, show its progress and say where it is")
+    report.add_argument("name", nargs="?")
+    report.add_argument("arguments", nargs="*", metavar="parameter=value")
+    add("new-report", _new_report, "write the beginnings of a report: module, test, table").add_argument(
+        "name", nargs="?"
+    )
     add("workflow", _workflow, "a workflow's state, and which of its items failed").add_argument("id", nargs="?")
     add("render", _render, "write what is derived from queues.toml").add_argument("--check", action="store_true")
     for name, text in (("worker", "become the worker of QUEUE"), ("beat", "become the clock"),
@@ -158,14 +164,45 @@ def _keywords(arguments: Sequence[str]) -> dict[str, object]:
 
     found: dict[str, object] = {}
     for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not key.isidentifier():
-            raise SwitchyardError(f"{argument!r} is no argument; expected key=value, such as limit=100.")
+        key, value = _split(argument, "limit=100")
         try:
             found[key] = json.loads(value)
         except ValueError:
             found[key] = value
     return found
+
+
+def _split(argument: str, example: str) -> tuple[str, str]:
+    key, equals, value = argument.partition("=")
+    if not equals or not key.isidentifier():
+        raise SwitchyardError(f"{argument!r} is no argument; expected key=value, such as {example}.")
+    return key, value
+
+
+def _report(found: argparse.Namespace) -> int:
+    from switchyard.producer import app  # noqa: PLC0415
+    from switchyard.reports import run  # noqa: PLC0415
+    from switchyard.routing import current_queues  # noqa: PLC0415
+
+    queues = current_queues()
+    if not found.name:
+        known = ", ".join(queues.reports) or "none yet: `make new-report NAME=<name>` writes one"
+        raise SwitchyardError(f"Which report? Say `make report R=<name>`. There are: {known}.")
+    report = queues.report(found.name)
+    parameters = dict(_split(argument, "period=2017-05") for argument in found.arguments)
+    workflow_id = run.start(app, report, parameters)
+    out.print(f"workflow {workflow_id}", markup=False)
+    return 0 if run.follow({report.name: workflow_id}, out) else UNSUCCESSFUL
+
+
+def _new_report(found: argparse.Namespace) -> None:
+    from switchyard.reports import scaffold  # noqa: PLC0415
+
+    if not found.name:
+        raise SwitchyardError("Which name? Say `make new-report NAME=returns`.")
+    for path in scaffold.write(settings(), found.name):
+        out.print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}", markup=False)
+    out.print(f"  try it     make up && make report R={found.name}", markup=False)
 
 
 def _workflow(found: argparse.Namespace) -> int:
@@ -197,11 +234,13 @@ def _say_end(meta: object) -> int:
 
 
 def _render(found: argparse.Namespace) -> int:
-    from switchyard import render  # noqa: PLC0415
+    from switchyard import events, render  # noqa: PLC0415
     from switchyard.render.tasks import refusals  # noqa: PLC0415
     from switchyard.routing import current_queues  # noqa: PLC0415
 
     config, queues = settings(), current_queues()
+    events.load(config.config_dir)
+    events.of_reports(queues.reports.values())
     if problems := refusals(config, queues):
         raise ConfigError("\n".join(problems))
     if found.check:

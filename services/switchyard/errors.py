@@ -24,3 +24,7 @@ class WorkflowError(SwitchyardError):
 
 class UnknownWorkflow(WorkflowError):
     """No workflow has this id; it may have expired. Ids are printed when a workflow starts."""
+
+
+class ReportError(SwitchyardError):
+    """A report cannot be made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from celery.schedules import ParseException, crontab
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from switchyard.errors import ConfigError
+from switchyard.report import Report
 
 
 class Event(BaseModel):
@@ -71,6 +73,22 @@ def _event(name: str, table: Any) -> Event:
         )
         message = error["msg"].removeprefix("Value error, ").lower()
         raise ConfigError(f'events.toml: events."{name}".{key}: {message}, got {error["input"]!r}.{expected}') from exc
+
+
+def of_reports(reports: Iterable[Report]) -> tuple[Event, ...]:
+    """The event of each report. Raises ConfigError for a schedule that is none."""
+    try:
+        return tuple(Event(name=r.event, workflow=r.start_task, schedule=r.schedule) for r in reports)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        place = next(f"reports.{r.name}.schedule" for r in reports if r.schedule == error["input"])
+        message = error["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"queues.toml: {place}: {message}, got {error['input']!r}.") from exc
+
+
+def pruning(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule` for old artefacts, which are removed once a day and not only when a report runs."""
+    return {r.prune_task: {"task": r.prune_task, "schedule": cron("45 3 * * *")} for r in reports}
 
 
 def beat_schedule(events: tuple[Event, ...]) -> dict[str, dict[str, Any]]:

@@ -8,8 +8,10 @@ from celery import signals
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from switchyard import logs
+from switchyard.errors import SwitchyardError
+from switchyard.routing import current_queues
 from switchyard.settings import settings
-from switchyard.worker import health, stopping
+from switchyard.worker import health, memory, stopping
 
 #: What the corridor carries from message to message, in this header.
 CORRIDOR = ("event_id", "workflow_id", "attempt")
@@ -26,6 +28,7 @@ def connect() -> None:
     signals.task_failure.connect(_end_workflow_of_failed_start)
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
+    signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_note_readiness_of_worker)
     signals.beat_init.connect(_note_readiness_of_beat)
     signals.worker_shutting_down.connect(_stop)
@@ -68,10 +71,11 @@ def _end_workflow_of_start_without_fan_out(sender: Any = None, **_: Any) -> None
 
 
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
-    _end(
-        task_id,
-        f"task {getattr(sender, 'name', sender)!s} failed before it fanned out: {type(exception).__name__}: {exception}",
-    )
+    if isinstance(exception, SwitchyardError):  # a sentence that was written to be read
+        _end(task_id, str(exception))
+        return
+    name = getattr(sender, "name", sender)
+    _end(task_id, f"task {name!s} failed before it fanned out: {type(exception).__name__}: {exception}")
 
 
 def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:
@@ -90,6 +94,29 @@ def _end(
 
     if record.client().hget(record.meta_key(workflow_id), "state") in only:
         record.finish(workflow_id, attempt=None, state=state, reason=reason)
+
+
+def _watch_memory(sender: Any, **_: Any) -> None:
+    config = settings()
+    if config.queue and (queue := current_queues()[config.queue]).pool == "prefork":
+        memory.watch(queue.memory, memory.Pool(lambda: sender.pool.info["processes"], _busy, _note_cause_of_loss))
+
+
+def _busy() -> list[int]:
+    from celery.worker.state import active_requests  # noqa: PLC0415  a process that only publishes has no use for it
+
+    return [request.worker_pid for request in list(active_requests) if request.worker_pid]
+
+
+def _note_cause_of_loss(pid: int, cause: str) -> None:
+    from celery.worker.state import active_requests  # noqa: PLC0415  as above
+
+    from switchyard.workflows import record  # noqa: PLC0415  as above
+
+    for request in list(active_requests):
+        if request.worker_pid == pid and request.name == "switchyard.run_chunk":
+            workflow_id, _, chunk = request.args
+            record.note_cause_of_loss(workflow_id, chunk, cause)
 
 
 def _note_readiness_of_worker(**_: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import redis
 from rich.console import Console
@@ -17,43 +17,61 @@ LOOK, LINE = 0.25, 5.0
 
 def follow(workflow_id: str, console: Console) -> record.Meta:
     """Show the workflow until it has ended, and return its record. Raises UnknownWorkflow."""
-    return _bar(workflow_id, console) if console.is_terminal else _lines(workflow_id, console)
+    return follow_all({"": workflow_id}, console)[""]
 
 
-def _looks(workflow_id: str, console: Console) -> Iterator[record.Meta]:
-    away = False
+def follow_all(ids: Mapping[str, str], console: Console) -> dict[str, record.Meta]:
+    """Show workflows side by side, each under its label, until all have ended; their records, by label."""
+    return _bars(ids, console) if console.is_terminal else _lines(ids, console)
+
+
+def _looks(ids: Mapping[str, str], console: Console) -> Iterator[dict[str, record.Meta]]:
+    away, metas = False, dict[str, record.Meta]()
     while True:
         try:
-            meta = record.read(workflow_id)
+            metas |= {
+                label: record.read(id_) for label, id_ in ids.items() if label not in metas or not metas[label].ended
+            }
         except redis.RedisError as exc:
             if not away:
-                console.print(f"Redis does not answer ({exc}); the workflow goes on when it is back.")
+                console.print(f"Redis does not answer ({exc}); the work goes on when it is back.")
             away = True
             time.sleep(1)
             continue
         away = False
-        yield meta
-        if meta.ended:
+        yield metas
+        if all(meta.ended for meta in metas.values()):
             return
         time.sleep(LOOK)
 
 
-def _bar(workflow_id: str, console: Console) -> record.Meta:
+def _bars(ids: Mapping[str, str], console: Console) -> dict[str, record.Meta]:
     columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TextColumn("failed {task.fields[failed]}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    metas: dict[str, record.Meta] = {}
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("waiting", total=None, failed=0)
-        for meta in _looks(workflow_id, console):
-            progress.update(
-                task, description=meta.state, total=meta.total or None, completed=meta.done, failed=meta.failed
-            )
-    return meta
+        bars = {label: progress.add_task(_said(label, "waiting"), total=None, failed=0) for label in ids}
+        for metas in _looks(ids, console):
+            for label, meta in metas.items():
+                progress.update(bars[label], description=_said(label, meta.state), total=meta.total or None,
+                                completed=meta.done, failed=meta.failed)  # fmt: skip
+                if meta.ended:
+                    progress.stop_task(bars[label])
+    return metas
 
 
-def _lines(workflow_id: str, console: Console) -> record.Meta:
-    shown = 0.0
-    for meta in _looks(workflow_id, console):
-        if meta.ended or time.monotonic() - shown > LINE:
-            console.print(f"{meta.state}: {meta.done} of {meta.total} done, {meta.failed} failed")
-            shown = time.monotonic()
-    return meta
+def _lines(ids: Mapping[str, str], console: Console) -> dict[str, record.Meta]:
+    shown, metas, ended = 0.0, dict[str, record.Meta](), set[str]()
+    for metas in _looks(ids, console):
+        due = time.monotonic() - shown > LINE
+        for label, meta in metas.items():
+            if label not in ended and (due or meta.ended):
+                console.print(f"{_said(label, meta.state)}: {meta.done} of {meta.total} done, {meta.failed} failed")
+                shown = time.monotonic()
+            if meta.ended:
+                ended.add(label)
+    return metas
+
+
+def _said(label: str, state: str) -> str:
+    return f"{label}: {state}" if label else state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from switchyard.errors import ConfigError
 from switchyard.queue import DEFAULT_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
+from switchyard.report import DERIVED_KEYS, QUEUE_KEYS, REPORT_KEYS, Report
 
 #: Seconds a task that ended at its limit has to be recorded and acknowledged before it is taken for lost.
 STALL_MARGIN = 15
@@ -23,19 +24,31 @@ CELERYS_VISIBILITY_TIMEOUT = 3600
 OWN_TASKS = ("celery.*", "switchyard.*")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TABLES = ("defaults", "queues", "reports")
 
 
 class Queues(BaseModel):
-    """Every queue of the deployment by name; the default queue is always among them."""
+    """Every queue of the deployment by name, the default queue always among them; and the reports some are derived from."""
 
     model_config = ConfigDict(frozen=True)
 
     by_name: Mapping[str, Queue]
+    reports: Mapping[str, Report] = {}
 
     def __getitem__(self, name: str) -> Queue:
         if name not in self.by_name:
-            raise ConfigError(f"There is no queue {name!r}. {_expected(name, self.by_name)}")
+            raise ConfigError(f"There is no queue {name!r}. {expected(name, self.by_name)}")
         return self.by_name[name]
+
+    def report(self, name: str) -> Report:
+        """The report of this name. Raises ConfigError."""
+        if name not in self.reports:
+            raise ConfigError(f"There is no report {name!r}. {expected(name, self.reports)}")
+        return self.reports[name]
+
+    def report_of(self, queue: str) -> Report | None:
+        """The report that this queue is derived from."""
+        return next((report for report in self.reports.values() if queue in report.queues), None)
 
     def routes(self) -> dict[str, dict[str, str]]:
         """Celery's `task_routes`: what the default queue takes needs no route."""
@@ -68,7 +81,7 @@ class Queues(BaseModel):
         for queue in self.by_name.values():
             for glob in queue.tasks:
                 if not any(fnmatchcase(name, glob) for name in names):
-                    yield f"queues.{queue.name}.tasks: {glob!r} matches no task. {_expected(glob, names)}"
+                    yield f"queues.{queue.name}.tasks: {glob!r} matches no task. {expected(glob, names)}"
 
     def _tasks_without_one_queue(self, names: list[str]) -> Iterable[str]:
         catch_all = EVERYTHING_ELSE in self.by_name[DEFAULT_QUEUE].tasks
@@ -85,33 +98,72 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
 
     Raises ConfigError with a sentence for each key that is refused; `where` names the file in them.
     """
-    problems = [f"{where}: {key!r} is no table here. {_expected(key, ('defaults', 'queues'))}"
-                for key in source if key not in ("defaults", "queues")]  # fmt: skip
-    problems += [f"{where}: {key}: expected a table, got {source[key]!r}."
-                 for key in ("defaults", "queues") if not isinstance(source.get(key, {}), Mapping)]  # fmt: skip
-    if problems:
-        raise ConfigError("\n".join(problems))
-    tables = {DEFAULT_QUEUE: {}, **source.get("queues", {})}
-    problems += _override_problems(overrides, tables)
+    _refuse([f"{where}: {key!r} is no table here. {expected(key, _TABLES)}" for key in source if key not in _TABLES])
+    _refuse([f"{where}: {key}: expected a table, got {source[key]!r}."
+             for key in _TABLES if not isinstance(source.get(key, {}), Mapping)])  # fmt: skip
+    problems: list[str] = []
+    reports = dict(_reports(source.get("reports", {}), where, problems))
+    derived = {name: (f"{where}: reports.{report.name}.", table) for report in reports.values()
+               for name, table in report.queue_tables(_of_queue(source["reports"][report.name])).items()}  # fmt: skip
+    names = dict.fromkeys([DEFAULT_QUEUE, *source.get("queues", {}), *derived])
+    problems += _override_problems(overrides, names)
     queues = {}
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            problems.append(f"{where}: queues.{name}: expected a table of keys, got {table!r}.")
+    for name in names:
+        own = source.get("queues", {}).get(name, {})
+        if not isinstance(own, Mapping):
+            problems.append(f"{where}: queues.{name}: expected a table of keys, got {own!r}.")
             continue
-        if not _NAME.fullmatch(name) or "__" in name:
-            expected = "expected a-z, 0-9 and single _, starting with a letter"
-            problems.append(f"{where}: queues.{name}: bad name; {expected}.")
+        if name not in derived and (bad := bad_name(name)):
+            problems.append(f"{where}: queues.{name}: {bad}")
             continue
-        merged = _merged(source.get("defaults", {}), table, overrides.get(name, {}))
+        if name in derived:
+            problems += [f"{where}: queues.{name}.{key}: its report decides it; remove the key." for key in own if key in DERIVED_KEYS]  # fmt: skip
+        layers = [(f"{where}: defaults.", source.get("defaults", {})), *([derived[name]] if name in derived else []),
+                  (f"{where}: queues.{name}.", own), (f"QUEUES__{name.upper()}__", overrides.get(name, {}))]  # fmt: skip
+        merged = _merged(*(table for _, table in layers))
         try:
             queues[name] = Queue(**{**merged, "name": name})
         except ValidationError as exc:
-            problems += [_sentence(where, name, error, source, overrides) for error in exc.errors()]
-        if "name" in merged:
-            problems.append(_sentence(where, name, {"type": "extra_forbidden", "loc": ("name",)}, source, overrides))
+            problems += [_sentence(_place(layers, error), error) for error in exc.errors()]
+        if "name" in merged and name not in derived:
+            error = {"type": "extra_forbidden", "loc": ("name",)}
+            problems.append(_sentence(_place(layers, error), error))
+    _refuse(problems)
+    return Queues(by_name=queues, reports=reports)
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    return Queues(by_name=queues)
+
+
+def _reports(tables: Mapping[str, Any], where: str, problems: list[str]) -> Iterable[tuple[str, Report]]:
+    """Each report that is one; what is wrong with the others goes to `problems`."""
+    for name, table in tables.items():
+        place = f"{where}: reports.{name}"
+        if not isinstance(table, Mapping):
+            problems.append(f"{place}: expected a table of keys, got {table!r}.")
+        elif bad := bad_name(f"{name}_report_queue"):  # a name that ends in _ would make __ of it
+            problems.append(f"{place}: {bad}")
+        else:
+            unknown = [key for key in table if key not in (*REPORT_KEYS, *QUEUE_KEYS)]
+            problems += [f"{place}.{key}: unknown key. {expected(key, (*REPORT_KEYS, *QUEUE_KEYS))}" for key in unknown]
+            try:
+                yield name, Report(**{key: table[key] for key in REPORT_KEYS if key in table}, name=name)
+            except ValidationError as exc:
+                problems += [_sentence(f"{place}.{error['loc'][0]}", error) for error in exc.errors()]
+
+
+def _of_queue(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report's table says of its queues."""
+    return {key: value for key, value in report.items() if key in QUEUE_KEYS}
+
+
+def bad_name(name: str) -> str | None:
+    """What is wrong with the name of a queue or report, or None; Redis keys, environment variables and files are made of it."""
+    if _NAME.fullmatch(name) and "__" not in name:
+        return None
+    return "bad name; expected a-z, 0-9 and single _, starting with a letter."
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,26 +204,27 @@ def _override_problems(overrides: Mapping[str, Mapping[str, str]], tables: Mappi
         for key in table:
             variable = f"QUEUES__{name}__{key}".upper()
             if name not in tables:
-                yield f"{variable}: there is no queue {name!r}. {_expected(name, tables)}"
+                yield f"{variable}: there is no queue {name!r}. {expected(name, tables)}"
             elif key in SHAPE_KEYS:
                 yield f"{variable}: {key!r} is shape; it comes from queues.toml or queues.local.toml, not the environment."
 
 
-def _sentence(where: str, queue: str, error: Any, source: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    first = str(error["loc"][0])
-    if first in overrides.get(queue, {}):
-        place = f"QUEUES__{queue}__{first}".upper()
-    elif first in source.get("defaults", {}) and first not in source.get("queues", {}).get(queue, {}):
-        place = f"{where}: defaults.{key}"
-    else:
-        place = f"{where}: queues.{queue}.{key}"
+def _place(layers: Sequence[tuple[str, Mapping[str, Any]]], error: Any) -> str:
+    """The key to mend: where the refused value was given last, or else in the queue's own table."""
+    key, first = ".".join(str(part) for part in error["loc"]), str(error["loc"][0])
+    prefix = next((prefix for prefix, table in reversed(layers) if first in table), layers[-2][0])
+    return f"{prefix}{key.upper() if prefix.startswith('QUEUES__') else key}"
+
+
+def _sentence(place: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return f"{place}: unknown key. {_expected(first, (*SHAPE_KEYS, *RUN_TIME_KEYS))}"
+        return f"{place}: unknown key. {expected(str(error['loc'][0]), (*SHAPE_KEYS, *RUN_TIME_KEYS))}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}, got {error['input']!r}."
+    got = "" if error["type"] == "missing" else f", got {error['input']!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{got}."
 
 
-def _expected(word: str, known: Iterable[str]) -> str:
+def expected(word: str, known: Iterable[str]) -> str:
+    """The next step for a word that is none of the known ones: the one that was probably meant, or all of them."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Expected one of: {', '.join(sorted(known)) or 'none'}."

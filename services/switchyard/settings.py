@@ -76,7 +76,9 @@ class EnvironmentSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as exc:
-            raise ConfigError("\n".join(_sentence(cls, error) for error in exc.errors())) from None
+            # A default that is made of other settings is not wrong by itself when one of those is.
+            errors = [error for error in exc.errors() if error["type"] != "default_factory_not_called"]
+            raise ConfigError("\n".join(_sentence(cls, error) for error in errors)) from None
         except SettingsError as exc:  # pydantic-settings' own, for a table that is not JSON; it names the field
             name = next((name for name in cls.model_fields if f'"{name}"' in str(exc)), "a setting")
             raise ConfigError(f'{name.upper()}: expected a JSON object, such as {{"name": "value"}}.') from None
@@ -108,11 +110,14 @@ class Settings(EnvironmentSettings):
     queues: dict[str, dict[str, str]] = Field(default_factory=dict, description="QUEUES__<QUEUE>__<KEY> overrides")
     redis_port: int = Field(6380, ge=1, le=65535, description="The port of the Redis that `make up` starts")
     state_dir: Path = Field(ROOT / ".switchyard", description="Everything a running local deployment writes")
+    artefacts_dir: Path = Field(
+        default_factory=lambda given: given["state_dir"] / "artefacts", description="Where reports' files are kept"
+    )
     task_routes: dict[str, str] = Field(default_factory=dict, description='{"task": "queue"}: re-routes single tasks')
     timezone: str = Field("UTC", description="The time zone of the schedules in events.toml")
     workflow_expires: int = Field(604800, ge=3600, description="Seconds a workflow's record outlives its last progress")
 
-    @field_validator("state_dir", "config_dir")
+    @field_validator("state_dir", "config_dir", "artefacts_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value

@@ -107,9 +107,9 @@ def test_down_in_the_middle_of_a_refresh_and_up_again_completes_it(checkout):
         ),
         # a task that two queues claim
         (
-            '["update_status_through_callback"]',
-            '["update_*"]',
-            "'update_product_details' is taken by default and by callback_queue",
+            "[reports.coupons]",
+            '[queues.other_queue]\ntasks = ["update_*"]\n\n[reports.coupons]',
+            "'update_product_details' is taken by default and by other_queue",
         ),
         # a task that no queue takes
         ('"refresh_products_plain", ', "", "'refresh_products_plain' is taken by no queue"),
@@ -148,7 +148,7 @@ def test_a_module_that_breaks_later_is_named_and_the_other_queues_run(checkout):
     assert "No module named 'nothing_of_that_name'" in done.stdout
     assert {name for name, state in checkout.states().items() if state == "ready"} >= {
         "worker-default",
-        "worker-callback_queue",
+        "worker-coupons_report_queue",
         "redis",
     }
     (checkout.folder / "services" / "returns.py").write_text(NEW_TASK)
@@ -201,9 +201,9 @@ def test_a_killed_supervisor_takes_its_programs_along(checkout):
 def test_a_stopped_program_is_back(checkout):
     """Somebody's SIGTERM, or Flower's shutdown button: what ended well is started again all the same."""
     checkout.ok("up")
-    before = checkout.pids()["worker-callback_queue"]
+    before = checkout.pids()["worker-coupons_report_queue"]
     os.kill(before, signal.SIGTERM)
-    eventually(lambda: checkout.pids().get("worker-callback_queue", before) != before, "the worker to be back")
+    eventually(lambda: checkout.pids().get("worker-coupons_report_queue", before) != before, "the worker to be back")
     eventually(lambda: set(checkout.states().values()) == {"ready"}, "all to be ready")
 
 

@@ -46,7 +46,8 @@ def test_up_says_what_to_open_and_what_to_try(up):
 def test_every_program_is_ready_and_every_queue_has_a_worker(up):
     """`make ps` shows one row per program, and all of them at work."""
     assert set(up.states().values()) == {"ready"}
-    assert {"worker-default", "worker-callback_queue", "beat", "flower", "redis", "supplier"} <= set(up.states())
+    workers = {"worker-default", "worker-coupons_report_queue", "worker-sales_aggregator_queue"}
+    assert {*workers, "beat", "flower", "redis", "supplier"} <= set(up.states())
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_logs_are_one_file_per_queue_and_readable(up):
     assert workflow in said
     assert not said.startswith("{")
     assert (up.state / "logs" / "worker-default.log").exists()
-    assert "callback_queue" in up.ok("logs")
+    assert "coupons_report_queue" in up.ok("logs")
 
 
 def test_a_refresh_updates_every_product_and_tells_the_supplier_once(up):
@@ -168,7 +169,7 @@ def test_a_workers_stop_hands_its_queue_to_the_next(up):
     assert up.refreshed_by(workflow) == 3000
 
 
-@pytest.mark.parametrize("program", ["redis", "beat", "flower", "supplier", "worker-callback_queue"])
+@pytest.mark.parametrize("program", ["redis", "beat", "flower", "supplier", "worker-coupons_report_queue"])
 def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
     """kill -9 of any one process in mid-refresh: supervisord has it back, and every product is refreshed."""
     refresh = up.start_refresh(limit=3000)

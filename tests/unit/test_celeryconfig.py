@@ -258,6 +258,49 @@ def test_the_clock_has_the_schedules_of_events_toml_and_the_sweep(
     assert "switchyard.sweep" in module.beat_schedule
 
 
+REPORTS = """
+[reports.sales]
+module = "sales.report"
+schedule = "5 2 * * 1"
+[reports.coupons]
+module = "coupons.report"
+"""
+
+
+def test_the_clock_has_the_schedules_of_reports_and_their_pruning(
+    load: Callable[..., ModuleType], queues_file: Path
+) -> None:
+    """Beside those of events.toml; each goes to its report queue."""
+    (queues_file.parent / "events.toml").write_text('[events."a.b"]\nworkflow = "w"\nschedule = "5 2 * * 1"\n')
+    queues_file.write_text(REPORTS)
+    schedule = load().beat_schedule
+    assert {name: entry["task"] for name, entry in schedule.items()} == {
+        "a.b": "w",
+        "report.sales.requested": "reports.sales",
+        "reports.sales.prune": "reports.sales.prune",
+        "reports.coupons.prune": "reports.coupons.prune",
+        "switchyard.sweep": "switchyard.sweep",
+    }
+    assert routing.queue_of("reports.coupons.prune") == "coupons_report_queue"
+
+
+def test_a_reports_bad_schedule_is_refused_at_start(load: Callable[..., ModuleType], queues_file: Path) -> None:
+    """Whatever process starts: the clock must not be the only one to know."""
+    queues_file.write_text('[reports.sales]\nmodule = "sales.report"\nschedule = "daily"\n')
+    with pytest.raises(ConfigError, match=r"queues.toml: reports.sales.schedule: expected a cron line of five fields"):
+        load()
+
+
+def test_a_reports_worker_imports_its_module_and_the_tasks_of_reports(
+    load: Callable[..., ModuleType], queues_file: Path
+) -> None:
+    """Both of its workers, and nobody else's."""
+    queues_file.write_text(REPORTS)
+    for queue in ("sales_aggregator_queue", "sales_report_queue"):
+        assert load(QUEUE=queue).imports == ["switchyard.workflows.tasks", "sales.report", "switchyard.reports.tasks"]
+    assert load(QUEUE="default").imports == ["switchyard.workflows.tasks"]
+
+
 def test_celerys_own_variables_do_not_say_something_else(load: Callable[..., ModuleType]) -> None:
     """CELERY_BROKER_URL and CELERY_RESULT_BACKEND beat an app's config; they are our names for the same two."""
     with Celery("somebody", set_as_current=False) as app:

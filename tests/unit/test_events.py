@@ -9,6 +9,7 @@ from celery.schedules import crontab
 
 from switchyard import events
 from switchyard.errors import ConfigError
+from switchyard.report import Report
 from switchyard.settings import ROOT
 
 if TYPE_CHECKING:
@@ -93,3 +94,48 @@ def test_the_clock_tells_what_is_scheduled_and_nothing_else(tmp_path: Path) -> N
 def test_the_repositorys_own_events_are_accepted() -> None:
     """What is shipped starts."""
     assert events.beat_schedule(events.load(ROOT / "config"))
+
+
+# --- Reports
+
+
+def report(name: str, schedule: str | None = None) -> Report:
+    return Report(name=name, module="shop.reports", schedule=schedule)
+
+
+def test_a_report_is_started_by_an_event_of_its_name() -> None:
+    """With or without a schedule, in the order of the reports."""
+    found = events.of_reports([report("sales", "5 2 * * 1"), report("coupons")])
+    assert [(e.name, e.workflow, e.schedule) for e in found] == [
+        ("report.sales.requested", "reports.sales", "5 2 * * 1"),
+        ("report.coupons.requested", "reports.coupons", None),
+    ]
+    assert events.of_reports([]) == ()
+
+
+def test_the_clock_starts_the_reports_that_have_a_schedule() -> None:
+    """Beside the events of the file."""
+    found = events.of_reports([report("sales", "5 2 * * 1"), report("coupons")])
+    schedule = events.beat_schedule((events.Event(name="a", workflow="w", schedule="0 0 * * *"), *found))
+    assert schedule.keys() == {"a", "report.sales.requested", "switchyard.sweep"}
+    assert schedule["report.sales.requested"] == {"task": "reports.sales", "schedule": crontab("5", "2", "1", "*", "*")}
+
+
+def test_old_artefacts_are_removed_once_a_day_of_every_report() -> None:
+    """Also of one that nobody runs any more."""
+    found = events.pruning([report("sales", "5 2 * * 1"), report("coupons")])
+    assert {entry["task"] for entry in found.values()} == {"reports.sales.prune", "reports.coupons.prune"}
+    for entry in found.values():
+        schedule = entry["schedule"]
+        assert (len(schedule.minute), len(schedule.hour), len(schedule.day_of_week)) == (1, 1, 7)
+    assert events.pruning([]) == {}
+
+
+@pytest.mark.parametrize("line", ["0 2 * *", "60 2 * * *", "@daily", ""])
+def test_a_reports_bad_schedule_is_refused_where_it_stands(line: str) -> None:
+    """Before the clock starts, by the report's key; the good ones are not blamed."""
+    with pytest.raises(ConfigError) as refused:
+        events.of_reports([report("coupons"), report("tax", "0 2 * * *"), report("sales", line)])
+    assert str(refused.value) == (
+        f'queues.toml: reports.sales.schedule: expected a cron line of five fields, such as "0 2 * * *", got {line!r}.'
+    )

@@ -134,7 +134,7 @@ def test_only_good_names_make_queues_of_all_that_can_be_typed() -> None:
     [
         # a table close to a known one, and one that is not
         ({"queue": {}}, "queues.toml: 'queue' is no table here. Did you mean 'queues'?"),
-        ({"zzz": {}}, "queues.toml: 'zzz' is no table here. Expected one of: defaults, queues."),
+        ({"zzz": {}}, "queues.toml: 'zzz' is no table here. Expected one of: defaults, queues, reports."),
         # a value where a table is expected
         ({"defaults": 3}, "queues.toml: defaults: expected a table, got 3."),
         ({"queues": [1]}, "queues.toml: queues: expected a table, got [1]."),
@@ -149,7 +149,7 @@ def test_a_file_of_another_form_is_refused(source: dict[str, Any], sentence: str
 def test_every_mistake_is_told_at_once() -> None:
     """A file with several mistakes is mended in one go."""
     said = refusal({"b": {"concurrency": "1"}}, queues={"a": {"zzz": 1, "memory": "1"}, "B": {}, "c": 3}, extra=1)
-    assert said == "queues.toml: 'extra' is no table here. Expected one of: defaults, queues."
+    assert said == "queues.toml: 'extra' is no table here. Expected one of: defaults, queues, reports."
     said = refusal({"b": {"concurrency": "1"}}, queues={"a": {"zzz": 1, "memory": "1"}, "B": {}, "c": 3})
     for part in ("QUEUES__B__CONCURRENCY", "queues.a.zzz", "queues.a.memory", "queues.B", "queues.c"):
         assert part in said

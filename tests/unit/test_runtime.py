@@ -453,6 +453,79 @@ def test_every_program_is_outdated_by_what_it_reads(config: Settings, program: s
     assert outdated == (set(before) if "redis_port" in change else {program})
 
 
+SALES, COUPONS = ("worker-sales_aggregator_queue", "worker-sales_report_queue"), "worker-coupons_report_queue"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of two reports' modules, on the path."""
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "shop" / "reports"
+    folder.mkdir(parents=True)
+    for name in ("sales", "coupons"):
+        (folder / f"{name}.py").write_text("# whole\n")
+    return folder
+
+
+def programs(config: Settings, sales: dict[str, Any], **more: dict[str, Any]) -> dict[str, str]:
+    """The fingerprints of every program, with the report `sales` as given, `coupons`, and `more` reports."""
+    tables = {"sales": {"module": "shop.reports.sales", **sales}, "coupons": {"module": "shop.reports.coupons"}, **more}
+    found = parse({"reports": tables}, {}, where="queues.toml")
+    names = [*(f"worker-{name}" for name in found.by_name), "beat", "flower", "redis", "supplier"]
+    return {name: fingerprints.of_program(config, found, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("change", "outdated"),
+    [
+        # nothing
+        ({}, set()),
+        # the report's own keys
+        ({"retries": 3}, {*SALES}),
+        ({"keep": 3}, {*SALES}),
+        ({"keep_days": 3}, {*SALES}),
+        ({"module": "shop.reports.coupons"}, {*SALES}),
+        # those of its queues: of both, or of the aggregators only
+        ({"memory": "1G"}, {*SALES}),
+        ({"concurrency": 7}, {SALES[0]}),
+        # when it starts is the clock's, too
+        ({"schedule": "0 2 * * *"}, {*SALES, "beat"}),
+    ],
+)
+def test_editing_a_report_restarts_its_own_two_workers(
+    config: Settings, shop: Path, change: dict[str, Any], outdated: set[str]
+) -> None:
+    """And nobody else's: the other reports go on."""
+    before, after = programs(config, {}), programs(config, change)
+    assert {name for name in before if after[name] != before[name]} == outdated
+
+
+def test_editing_a_reports_module_restarts_its_own_two_workers(config: Settings, shop: Path) -> None:
+    """`make up` applies the edit; a module that is not there yet is as an empty one."""
+    before = programs(config, {})
+    (shop / "sales.py").write_text("# edited\n")
+    edited = programs(config, {})
+    assert {name for name in before if edited[name] != before[name]} == {*SALES}
+    (shop / "sales.py").unlink()
+    removed = programs(config, {})
+    assert {name for name in before if removed[name] != edited[name]} == {*SALES}
+
+
+def test_a_new_report_restarts_no_other_queues_worker(config: Settings, shop: Path) -> None:
+    """Only the clock, which prunes its artefacts."""
+    before, after = programs(config, {}), programs(config, {}, tax={"module": "shop.reports.tax"})
+    assert {*after} - {*before} == {"worker-tax_aggregator_queue", "worker-tax_report_queue"}
+    assert {name for name in before if after[name] != before[name]} == {"beat"}
+
+
+def test_another_folder_for_artefacts_restarts_the_reports_workers(config: Settings, shop: Path) -> None:
+    """They write there."""
+    before = programs(config, {})
+    after = programs(config.model_copy(update={"artefacts_dir": shop}), {})
+    outdated = {name for name in before if after[name] != before[name]}
+    assert outdated == {*SALES, COUPONS, "worker-coupons_aggregator_queue"}
+
+
 @pytest.mark.parametrize(
     ("update", "sentence"),
     [

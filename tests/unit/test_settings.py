@@ -71,6 +71,37 @@ def test_folders_are_below_the_checkout_unless_they_are_absolute(
     assert (Settings.load().config_dir, Settings.load().state_dir) == (ROOT / "elsewhere/config", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # beside all else that a deployment writes
+        (None, "state/artefacts"),
+        ("", "state/artefacts"),
+        # or where it is said, below the checkout unless it is absolute
+        ("out/reports", ROOT / "out/reports"),
+        ("/srv/reports", "/srv/reports"),
+    ],
+)
+def test_artefacts_are_kept_where_the_state_is_unless_it_is_said(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str | None, expected: str
+) -> None:
+    """ARTEFACTS_DIR, from the environment and from `.env`."""
+    if given is not None:
+        own_environment.write_text(f"ARTEFACTS_DIR={given}\n")
+        assert Settings.load().artefacts_dir == tmp_path / expected
+        own_environment.unlink()
+        monkeypatch.setenv("ARTEFACTS_DIR", given)
+    assert Settings.load().artefacts_dir == tmp_path / expected
+
+
+def test_artefacts_follow_a_state_folder_that_is_below_the_checkout(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative STATE_DIR is made absolute first."""
+    monkeypatch.setenv("STATE_DIR", "elsewhere")
+    assert Settings.load().artefacts_dir == ROOT / "elsewhere" / "artefacts"
+
+
 def test_settings_are_frozen_and_read_once(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One object for the process; nobody changes it, and a later change of the environment does not."""
     with pytest.raises(ValidationError, match="frozen"):
@@ -294,13 +325,14 @@ def test_a_commented_line_of_the_example_is_the_default(own_environment: Path, m
     for cls in classes():
         monkeypatch.setitem(cls.model_config, "env_file", None)
         for name, field in cls.model_fields.items():
-            if name.upper() in commented and field.default not in (None, PydanticUndefined):
+            made_of_others = name == "artefacts_dir"
+            if name.upper() in commented and (made_of_others or field.default not in (None, PydanticUndefined)):
                 default = getattr(cls.load(), name)
                 monkeypatch.setenv(name.upper(), commented[name.upper()])
                 assert (name, getattr(cls.load(), name)) == (name, default)
                 checked.add(name)
     own = {"demo", "redis_port", "workflow_expires", "config_dir", "timezone", "flower_port", "log_format", "state_dir"}
-    assert own <= checked
+    assert {*own, "artefacts_dir"} <= checked
 
 
 def test_the_example_as_it_stands_is_accepted(own_environment: Path) -> None:

@@ -96,7 +96,11 @@ def test_the_worker_never_imports_the_producer() -> None:
 
 def test_queues_is_pure() -> None:
     """It knows files and errors: no settings, no Celery, no Redis."""
-    for module, ours in (("queue", set()), ("queues", {"switchyard.errors", "switchyard.queue"})):
+    for module, ours in (
+        ("queue", set()),
+        ("report", {"switchyard.queue"}),
+        ("queues", {"switchyard.errors", "switchyard.queue", "switchyard.report"}),
+    ):
         names = imported((CORE / f"{module}.py").read_text(), f"switchyard.{module}")
         found = {".".join(name.split(".")[:2]) for name in names if within(name, "switchyard")}
         assert found == ours

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 from switchyard.queues import Queues
+from switchyard.report import Report
 from switchyard.settings import ROOT, Settings
 from switchyard.worker.health import queue_name
 
@@ -25,9 +27,11 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     queue = queue_name(program)
     if queue is not None:
         # The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
-        return [*common, config.celery_app, queues[queue].model_dump(mode="json"), queues.visibility_timeout]
+        return [*common, config.celery_app, queues[queue].model_dump(mode="json"), queues.visibility_timeout,
+                *_of_report(config, queues.report_of(queue))]  # fmt: skip
     if program == "beat":
-        return [*common, config.timezone, config.log_level, _text(config.config_dir / "events.toml")]
+        schedules = [(report.name, report.schedule) for report in queues.reports.values()]
+        return [*common, config.timezone, config.log_level, _text(config.config_dir / "events.toml"), schedules]
     if program == "flower":
         given = config.flower_basic_auth
         return [
@@ -40,6 +44,15 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
         return [config.redis_port, _text(config.config_dir / "redis.conf")]
     # A fork's own program, or the demo's: what it reads is not known here, but where.
     return [*common, _text(ROOT / ".env")]
+
+
+def _of_report(config: Settings, report: Report | None) -> list[object]:
+    """What its workers run besides the queue itself: its keys, and its module, so that an edit needs only `make up`."""
+    if report is None:
+        return []
+    file = Path(*report.module.split(".")).with_suffix(".py")
+    texts = [_text(Path(folder or ".") / file) for folder in sys.path]
+    return [report.model_dump(mode="json"), str(config.artefacts_dir), next(filter(None, texts), "")]
 
 
 def _text(file: Path) -> str:

@@ -91,8 +91,8 @@ def fan_out(
     bind_contextvars(workflow_id=workflow_id)
     names = {"each": _name(each), "callback": _name(callback)}
     starter = str(uuid.uuid4())
-    fields = {**names, "name": current_task.name if current_task else names["each"], "attempt": 1,
-              "chunk_size": chunk_size, "concurrency": concurrency}  # fmt: skip
+    origin = _origin(workflow_id, names["each"])
+    fields = {**names, **origin, "attempt": 1, "chunk_size": chunk_size, "concurrency": concurrency}
     args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
     state, was_each, was_callback = patiently(
         lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN], args)
@@ -107,6 +107,18 @@ def fan_out(
     if meta.state == "running":
         publishing.start(meta)
     return workflow_id
+
+
+def _origin(workflow_id: str, each: str) -> dict[str, str]:
+    """The task that fans out, and the arguments with which it can be started again; positional ones are not kept.
+
+    Nor those of a task that chose the workflow's id: under that id, it would choose another one.
+    """
+    if not current_task:
+        return {"name": each}
+    request = current_task.request
+    again = request.id == workflow_id and not request.args and not request.called_directly
+    return {"name": current_task.name, **({"arguments": dumps(request.kwargs or {})} if again else {})}
 
 
 def _current_task_id() -> str:

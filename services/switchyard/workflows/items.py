@@ -16,6 +16,7 @@ from celery.exceptions import WorkerShutdown, WorkerTerminate
 from kombu.utils.compat import detect_environment
 from kombu.utils.json import dumps
 
+from switchyard.errors import SwitchyardError
 from switchyard.logs import get_logger
 from switchyard.worker import stopping
 
@@ -81,9 +82,12 @@ def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) ->
     ) as exc:  # an item may raise anything, gevent.Timeout and CancelledError too, and has exactly one result
         if _ends_the_worker(exc):
             raise
-        if isinstance(exc, SystemExit) and time.monotonic() - began > limit:
-            return exceeded(index, limit)  # the alarm could not interrupt it, the pool's own last warning could
         log.warning("item_raised", index=index, item=repr(item)[:200], exc_info=exc)
+        if time.monotonic() - began >= limit:
+            # The interruption, as a library or the pool's own last warning has put it: DuckDB says RuntimeError, for one.
+            return exceeded(index, limit)
+        if isinstance(exc, SwitchyardError):
+            return failure(index, _said(exc))  # a sentence that was written to be read
         return failure(index, f"{type(exc).__name__}: {_said(exc)}")
     return _outcome(index, value)
 

@@ -10,7 +10,6 @@ from structlog.contextvars import bound_contextvars
 
 from switchyard.broker.state import waiting
 from switchyard.logs import get_logger
-from switchyard.queue import DEFAULT_QUEUE
 from switchyard.routing import current_queues, published_queue, queue_of
 from switchyard.workflows import record
 from switchyard.workflows.record import patiently
@@ -26,8 +25,11 @@ def send(name: str, args: tuple[Any, ...], *, to: str, producer: Any = None) -> 
 
 
 def start(meta: record.Meta) -> None:
-    """Publish the publishing of a workflow's chunks. A message of its own: the task that fanned out may be at its limit."""
-    patiently(lambda: send("switchyard.publish_chunks", (meta.id, meta.attempt), to=DEFAULT_QUEUE))
+    """Publish the publishing of a workflow's chunks. A message of its own: the task that fanned out may be at its limit.
+
+    It goes where that task ran, and not to the default queue, whose work another queue's workflow never waits for.
+    """
+    patiently(lambda: send("switchyard.publish_chunks", (meta.id, meta.attempt), to=queue_of(meta.name)))
 
 
 def all_chunks(meta: record.Meta) -> None:

@@ -53,7 +53,7 @@ def failed_key(workflow_id: str) -> str:
 
 
 def deliveries_key(workflow_id: str) -> str:
-    """The hash of how often a chunk was delivered, or an item of a careful chunk begun."""
+    """The hash of how often a chunk was delivered, or an item of a careful chunk begun; and why a chunk was lost."""
     return f"{meta_key(workflow_id)}:deliveries"
 
 
@@ -174,6 +174,16 @@ def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[An
         items, *results = pipe.execute()
         for number, chunk_items, chunk_results in zip(some, items, results, strict=True):
             yield number, loads(chunk_items) if chunk_items else [], chunk_results
+
+
+def note_cause_of_loss(workflow_id: str, chunk: int, cause: str) -> None:
+    """Keep why the process of a chunk is about to be killed; its items say so if they must be given up."""
+    client().hset(deliveries_key(workflow_id), f"cause:{chunk}", cause)
+
+
+def cause_of_loss(workflow_id: str, chunk: int) -> str | None:
+    """Why the process of a chunk was killed, if it was one of us."""
+    return cast("str | None", client().hget(deliveries_key(workflow_id), f"cause:{chunk}"))
 
 
 def open_workflows(untouched_s: float) -> list[str]:

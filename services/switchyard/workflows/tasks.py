@@ -134,9 +134,9 @@ class _Chunk:
             if stopping.is_set() or time.monotonic() > over:
                 return
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
-                yield items.failure(
-                    index, "its worker was lost each time it ran: it kills it, or hangs beyond its limit"
-                )
+                cause = patiently(lambda: record.cause_of_loss(self.meta.id, self.chunk))
+                cause = cause or "it kills it, or hangs beyond its limit"
+                yield items.failure(index, f"its worker was lost each time it ran: {cause}")
                 continue
             yield items.call_alone(function, index, item, self.limit)
 

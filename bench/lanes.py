@@ -1,0 +1,209 @@
+"""How long coupons' tasks wait, from enqueue to start, while promotions fills all of its slots and 1,000 of its tasks wait.
+
+    make bench B=lanes [ARGS="--waiting 1000 --tasks 200 --rounds 3"]
+
+Beside the same on idle workers, and beside one queue with as many slots as both have together; all in one run, on a Redis
+and workers of its own. Twice: with tasks that only sleep, where nothing but a queue can make anybody wait, and with the
+reports' real ones, which contend for the processors as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bench.workers import Bench, bench, wait_until
+from rich.console import Console
+from rich.table import Table
+
+from switchyard.errors import SwitchyardError
+from switchyard.queues import load
+from switchyard.settings import ROOT
+
+out = Console(highlight=False)
+
+#: Seconds between two of coupons' tasks: people who click, not a batch.
+PACE = 0.05
+#: Seconds a long task sleeps.
+SLEEP = 0.5
+SHORT_QUEUE, LONG_QUEUE, ONE_QUEUE = "coupons_aggregator_queue", "promotions_aggregator_queue", "default"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work: coupons' tasks and promotions', each as a Celery task's name and the arguments it may have."""
+
+    name: str
+    short: str
+    short_arguments: list[tuple[Any, ...]]
+    long: str
+    long_arguments: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where both go, and the queues.toml that makes it so."""
+
+    name: str
+    toml: str
+    short: str
+    long: str
+
+
+def kinds() -> Iterator[Kind]:
+    """Work that sleeps, and the reports' own."""
+    from demo.tasks.reports import coupons, promotions
+
+    yield Kind("sleeping", "bench.short", [()], "bench.long", [(SLEEP,)])
+    coupons_, promotions_ = (module.partitions(module.Parameters()) for module in (coupons, promotions))
+    yield Kind("real", "reports.coupons.aggregate", [(p,) for p in coupons_],
+               "reports.promotions.aggregate", [(p,) for p in promotions_])  # fmt: skip
+
+
+def layouts() -> tuple[Layout, Layout]:
+    """This checkout's queues, and one queue with the slots and the memory of both."""
+    config = load(ROOT / "config", {}, amended=False)
+    both = [config[SHORT_QUEUE], config[LONG_QUEUE]]
+    slots, memory = sum(q.slots for q in both), sum(q.memory for q in both) // 1024**2
+    one = f'[queues.{ONE_QUEUE}]\ntasks = ["*"]\npool = "prefork"\nconcurrency = {slots}\nmemory = "{memory}M"\n'
+    return (Layout("queue per report", (ROOT / "config" / "queues.toml").read_text(), SHORT_QUEUE, LONG_QUEUE),
+            Layout("one queue", one, ONE_QUEUE, ONE_QUEUE))  # fmt: skip
+
+
+class Round:
+    """Measures on one layout's running workers."""
+
+    def __init__(self, made: Bench, kind: Kind, layout: Layout) -> None:
+        from switchyard.producer import app
+
+        self.app, self.bench, self.kind, self.layout = app, made, kind, layout
+        self.client = made.client()
+
+    def waits(self, tasks: int) -> list[float]:
+        """Seconds from enqueue to start of each of `tasks` of coupons' tasks, sent one by one."""
+        from bench.lanes_tasks import STARTED
+
+        sent: dict[str, float] = {}
+        self.client.delete(STARTED)
+        for arguments in itertools.islice(itertools.cycle(self.kind.short_arguments), tasks):
+            task_id = str(uuid.uuid4())
+            sent[task_id] = time.time()
+            self._send(self.kind.short, arguments, self.layout.short, task_id)
+            time.sleep(PACE)
+        started: dict[str, float] = {}
+
+        def all_started() -> bool:
+            for line in self.client.lpop(STARTED, 10_000) or ():
+                task_id, at = line.split()
+                started[task_id] = float(at)
+            return sent.keys() <= started.keys()
+
+        wait_until(all_started, "coupons' tasks to start", patience=3600)
+        return [started[task_id] - at for task_id, at in sent.items()]
+
+    def fill(self, waiting: int, slots: int) -> None:
+        """Have all slots of promotions run its tasks, and `waiting` of them wait."""
+        many = waiting + 3 * slots - self.client.llen(self.layout.long)
+        for arguments in itertools.islice(itertools.cycle(self.kind.long_arguments), many):
+            self._send(self.kind.long, arguments, self.layout.long)
+        wait_until(lambda: self.client.hlen("unacked") >= slots, "promotions to fill its slots")
+        if self.client.llen(self.layout.long) < waiting:
+            raise SwitchyardError(f"Fewer than {waiting} tasks wait; promotions is faster than it is filled.")
+
+    def _send(self, name: str, arguments: tuple[Any, ...], queue: str, task_id: str | None = None) -> None:
+        from switchyard.routing import published_queue
+
+        self.app.send_task(name, args=arguments, queue=published_queue(queue), task_id=task_id, ignore_result=True)
+
+
+def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, list[float]]:
+    """The waits of one kind of work, by condition."""
+    lanes, one = layouts()
+    waits: dict[str, list[float]] = {"idle": [], "promotions full": [], "one queue": []}
+    for number in range(chosen.rounds):
+        for condition in ("idle", "promotions full"):
+            workers = made.workers(lanes.toml, SHORT_QUEUE, LONG_QUEUE)
+            round_ = Round(made, kind, lanes)
+            round_.waits(5)  # what a first task loads is not a wait
+            if condition != "idle":
+                round_.fill(chosen.waiting + 100, slots=load(ROOT / "config", {}, amended=False)[LONG_QUEUE].slots)
+            waits[condition] += round_.waits(chosen.tasks)
+            if condition != "idle" and made.client().llen(LONG_QUEUE) < chosen.waiting:
+                raise SwitchyardError(f"Fewer than {chosen.waiting} tasks waited at the end; send more with --waiting.")
+            say(f"{kind.name}, round {number + 1} of {chosen.rounds}", condition, waits[condition][-chosen.tasks :])
+            made.stop(workers)
+            made.client().flushall()
+    workers = made.workers(one.toml, ONE_QUEUE)
+    round_ = Round(made, kind, one)
+    round_.waits(5)
+    config = load(ROOT / "config", {}, amended=False)
+    round_.fill(chosen.waiting, slots=config[SHORT_QUEUE].slots + config[LONG_QUEUE].slots)
+    out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes minutes")
+    waits["one queue"] = round_.waits(chosen.tasks)
+    made.stop(workers)
+    made.client().flushall()
+    return waits
+
+
+def say(what: str, condition: str, waits: list[float]) -> None:
+    """One line of progress."""
+    p50, p99 = percentiles(waits)
+    out.print(f"{what}: {condition}: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
+
+
+def percentiles(waits: list[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    return statistics.median(waits), statistics.quantiles(waits, n=100, method="inclusive")[98]
+
+
+def main() -> int:
+    """Measure both kinds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--waiting", type=int, default=1000, help="promotions' tasks that wait")
+    parser.add_argument("--tasks", type=int, default=200, help="coupons' tasks that are measured, per round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kind", choices=("sleeping", "real"), help="only this kind of work")
+    chosen = parser.parse_args()
+    table = Table("work", "promotions", "p50 ms", "p99 ms", "× idle p50", "× idle p99", box=None, pad_edge=False)
+    with bench() as made:
+        made.environment["CELERY_APP"] = "bench.lanes_tasks:app"
+        try:
+            for kind in kinds():
+                if chosen.kind in (None, kind.name):
+                    waits = measure(made, kind, chosen)
+                    add(table, kind, waits)
+        except SwitchyardError as exc:
+            print(f"error: {exc}", file=sys.stderr)
+            return 1
+    out.print(table)
+    out.print(
+        f"{chosen.tasks} tasks a round, {chosen.rounds} rounds; {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    return 0
+
+
+def add(table: Table, kind: Kind, waits: dict[str, list[float]]) -> None:
+    """The rows of one kind, and how much one queue is worse."""
+    idle = percentiles(waits["idle"])
+    for condition, values in waits.items():
+        found = percentiles(values)
+        table.add_row(kind.name, condition, *(f"{value * 1000:,.1f}" for value in found),
+                      *(f"{value / base:,.1f}" for value, base in zip(found, idle, strict=True)))  # fmt: skip
+    p50, p99 = (
+        one / lanes
+        for one, lanes in zip(percentiles(waits["one queue"]), percentiles(waits["promotions full"]), strict=True)
+    )
+    out.print(f"{kind.name}: one queue / queue per report: p50 {p50:,.0f}, p99 {p99:,.0f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""A Redis and workers of a bench's own, on a queues.toml of its own: what runs on this machine is neither used nor disturbed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from switchyard.errors import SwitchyardError
+from switchyard.runtime.redis_server import find_server
+from switchyard.settings import ROOT, environment
+from switchyard.worker.health import is_ready, program_name
+
+#: Seconds until a server or a worker must be ready.
+PATIENCE = 60
+
+
+class Bench:
+    """One bench's server and workers, in a temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.processes: list[subprocess.Popen[bytes]] = []
+        url = f"redis://127.0.0.1:{self.port}"
+        self.environment = {
+            **{k: v for k, v in environment().items() if not k.startswith(("CELERY", "QUEUE", "TASK_ROUTES"))},
+            "CELERY_APP": "demo.celery:app", "CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1",
+            "CONFIG_DIR": str(folder), "STATE_DIR": str(folder / "state"), "LOG_FORMAT": "json", "DEMO": "0",
+            "PYTHONPATH": f"{ROOT / 'services'}{os.pathsep}{ROOT}",
+        }  # fmt: skip
+        options = ["--bind", "127.0.0.1", "--appendonly", "yes", "--save", "", "--dir", str(folder)]
+        self._start("redis", [find_server(), "--port", str(self.port), *options], {})
+        wait_until(self._answers, "the Redis server to answer")
+
+    def client(self, database: int = 0) -> redis.Redis:
+        """A client of the server; 0 is the broker, 1 holds results and records."""
+        return redis.Redis(port=self.port, db=database, decode_responses=True)
+
+    def workers(self, toml: str, *queues: str) -> list[subprocess.Popen[bytes]]:
+        """Start a worker for each of `queues` of this queues.toml, and return when all consume."""
+        (self.folder / "queues.toml").write_text(toml)
+        command = [sys.executable, "-m", "switchyard", "worker"]
+        started = {queue: self._start(queue, command, {"QUEUE": queue}) for queue in queues}
+        state = Path(self.environment["STATE_DIR"])
+        for queue, process in started.items():
+            wait_until(lambda q=queue, p=process: is_ready(state, program_name(q), p.pid) or p.poll() is not None, f"worker of {queue}")  # type: ignore[misc]  # fmt: skip
+            if process.poll() is not None:
+                raise SwitchyardError(
+                    f"The worker of {queue} ended:\n{(self.folder / f'{queue}.log').read_text()[-2000:]}"
+                )
+        return list(started.values())
+
+    def stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        """End these with all their children, whatever they are doing, and wait until they are gone."""
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+            process.wait()
+
+    def _start(self, name: str, command: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, env={**self.environment, **extra}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client().ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """A bench in a folder that is gone afterwards, as are its processes."""
+    with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as folder:
+        made = Bench(Path(folder))
+        # This process publishes to it as well: its own settings are read from here on.
+        os.environ.update(
+            {k: made.environment[k] for k in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CONFIG_DIR", "STATE_DIR")}
+        )
+        (made.folder / "queues.toml").touch()
+        try:
+            yield made
+        finally:
+            made.stop(made.processes)
+
+
+def wait_until(condition: object, what: str, patience: float = PATIENCE) -> None:
+    """Raises SwitchyardError when the condition does not hold in time."""
+    end = time.monotonic() + patience
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            raise SwitchyardError(f"Waited {patience:g} s in vain for {what}.")
+        time.sleep(0.02)

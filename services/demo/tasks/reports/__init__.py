@@ -1,0 +1,1 @@
+"""The demo's reports, one module each; `[reports.<name>]` in config/queues.toml names it."""
