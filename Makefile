@@ -36,9 +36,13 @@ render: ## Write what follows from config/queues.toml; CHECK=1 only compares
 check: ## Lint, types, and that nothing rendered is stale
 	@$(RUN) --dev switchyard.check
 test: ## Every test, fast ones first: make test [T=tests/unit]
-	@$(RUN) --dev pytest $(T)
+	@$(RUN) --dev $(if $(CI),--browser) pytest $(T)
 bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
 	@$(RUN) bench.$(or $(B),fan_out) $(ARGS)
+
+# For the documentation, after `make demo`: the reports' pages as a browser shows them. Needs chromium.
+screenshots:
+	@$(RUN) --dev --browser scripts.screenshots $(or $(PAGES),.switchyard/artefacts/*/*.html)
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

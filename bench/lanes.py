@@ -34,7 +34,7 @@ out = Console(highlight=False)
 #: Seconds between two of coupons' tasks: people who click, not a batch.
 PACE = 0.05
 #: Seconds a long task sleeps.
-SLEEP = 0.5
+SLEEP = 0.2
 SHORT_QUEUE, LONG_QUEUE, ONE_QUEUE = "coupons_aggregator_queue", "promotions_aggregator_queue", "default"
 
 
@@ -61,9 +61,9 @@ class Layout:
 
 def kinds() -> Iterator[Kind]:
     """Work that sleeps, and the reports' own."""
+    yield Kind("sleeping", "bench.short", [()], "bench.long", [(SLEEP,)])
     from demo.tasks.reports import coupons, promotions
 
-    yield Kind("sleeping", "bench.short", [()], "bench.long", [(SLEEP,)])
     coupons_, promotions_ = (module.partitions(module.Parameters()) for module in (coupons, promotions))
     yield Kind("real", "reports.coupons.aggregate", [(p,) for p in coupons_],
                "reports.promotions.aggregate", [(p,) for p in promotions_])  # fmt: skip

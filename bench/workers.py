@@ -16,7 +16,7 @@ import redis
 
 from switchyard.errors import SwitchyardError
 from switchyard.runtime.redis_server import find_server
-from switchyard.settings import ROOT, environment
+from switchyard.settings import ROOT, environment, settings
 from switchyard.worker.health import is_ready, program_name
 
 #: Seconds until a server or a worker must be ready.
@@ -35,7 +35,7 @@ class Bench:
         url = f"redis://127.0.0.1:{self.port}"
         self.environment = {
             **{k: v for k, v in environment().items() if not k.startswith(("CELERY", "QUEUE", "TASK_ROUTES"))},
-            "CELERY_APP": "demo.celery:app", "CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1",
+            "CELERY_APP": settings().celery_app or "", "CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1",
             "CONFIG_DIR": str(folder), "STATE_DIR": str(folder / "state"), "LOG_FORMAT": "json", "DEMO": "0",
             "PYTHONPATH": f"{ROOT / 'services'}{os.pathsep}{ROOT}",
         }  # fmt: skip
@@ -90,6 +90,7 @@ def bench() -> Iterator[Bench]:
         os.environ.update(
             {k: made.environment[k] for k in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CONFIG_DIR", "STATE_DIR")}
         )
+        settings.cache_clear()
         (made.folder / "queues.toml").touch()
         try:
             yield made

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a Python module in the project's own environment, which it makes first if need be: `run.py [--dev] MODULE [ARGUMENT …]`.
+"""Runs a Python module in the project's own environment, which it makes first if need be: `run.py [--dev] [--browser] MODULE [ARGUMENT …]`.
 
 Only the standard library, because this is what runs before anything is installed. The environments hold what
 requirements/*.txt lock, hash by hash; a lock that changes is installed again, a Python that changes makes them anew.
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,15 +36,15 @@ def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
     if not (ROOT / ".env").exists():
         shutil.copyfile(ROOT / ".env.example", ROOT / ".env")
         print("  wrote .env from .env.example; every setting is explained there", flush=True)
-    dev = arguments[:1] == ["--dev"]
-    demo = ["demo", "data"] if dev or wants_demo() else []
-    wanted = {".venv": ["core", *demo, *(["dev"] if dev else [])], ".venv-flower": ["flower"]}
+    extras = [argument.removeprefix("--") for argument in takewhile(lambda a: a in ("--dev", "--browser"), arguments)]
+    demo = ["demo", "data"] if extras or wants_demo() else []
+    wanted = {".venv": ["core", *demo, *extras], ".venv-flower": ["flower"]}
     with alone(), ThreadPoolExecutor() as pool:
         if not all(list(pool.map(install, *zip(*wanted.items(), strict=True)))):
             return refuse("the packages could not be installed; the reason is above. Run this again when it is mended.")
     python = ROOT / ".venv" / "bin" / "python"
     path = os.pathsep.join(filter(None, [str(ROOT / "services"), os.environ.get("PYTHONPATH")]))
-    os.execve(python, [str(python), "-m", *arguments[dev:]], {**os.environ, "PYTHONPATH": path})  # noqa: S606  no shell
+    os.execve(python, [str(python), "-m", *arguments[len(extras) :]], {**os.environ, "PYTHONPATH": path})  # noqa: S606  no shell
 
 
 @contextmanager

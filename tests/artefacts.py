@@ -18,7 +18,9 @@ DEPARTMENTS = {"GROCERY": 44_000, "DRUG GM": 12_500, "PRODUCE": 7_900, "MEAT": 7
 def facts(report: str = "coupons", **parameters: str) -> Facts:
     """A run of a report on a fixed day."""
     moment = datetime(2026, 11, 23, 9, 30, 5, tzinfo=UTC)
-    return Facts(report, parameters or {"period": "2017-01-01..2017-12-31"}, "3f0c6c1e-7d2b-4d38-9b35-f00d5eed0001", moment)
+    return Facts(
+        report, parameters or {"period": "2017-01-01..2017-12-31"}, "3f0c6c1e-7d2b-4d38-9b35-f00d5eed0001", moment
+    )
 
 
 def bars() -> Artefact:
@@ -29,7 +31,12 @@ def bars() -> Artefact:
     return Artefact(
         title="Coupon redemptions by campaign",
         message="Four of 27 campaigns brought 84 % of all redemptions; three brought none.",
-        headline=[("Redemptions", sum(REDEMPTIONS)), ("Campaigns", 27), ("Without any", 3), ("Discount", Decimal("4181.50"))],
+        headline=[
+            ("Redemptions", sum(REDEMPTIONS)),
+            ("Campaigns", 27),
+            ("Without any", 3),
+            ("Discount", Decimal("4181.50")),
+        ],
         chart=Chart("bars", labels, [Series("redemptions", [value for _, value in ranked])], "Redemptions"),
         columns=["campaign", "type", "began", "ended", "redemptions", "households", "discount"],
         rows=[
@@ -57,7 +64,9 @@ def lines() -> Artefact:
     labels = [f"2017-W{week:02d}" for week in range(1, 54)]
     weekly = {
         name: [
-            Decimal(round(base * (1 + 0.1 * math.sin(week / 4 + base) + 0.05 * math.sin(week * base)), 2)).quantize(Decimal("0.01"))
+            Decimal(round(base * (1 + 0.1 * math.sin(week / 4 + base) + 0.05 * math.sin(week * base)), 2)).quantize(
+                Decimal("0.01")
+            )
             for week in range(53)
         ]
         for name, base in DEPARTMENTS.items()
@@ -67,11 +76,14 @@ def lines() -> Artefact:
         bars(),
         title="Sales by department and week",
         message="Grocery sells more than all other departments together, in every week of 2017.",
-        headline=[("Revenue", sum(map(sum, weekly.values()), Decimal(0))), ("Baskets", 157_000), ("Best week", "2017-W51")],
+        headline=[
+            ("Revenue", sum(map(sum, weekly.values()), Decimal(0))),
+            ("Baskets", 157_000),
+            ("Best week", "2017-W51"),
+        ],
         chart=Chart("lines", labels, [Series(name, values) for name, values in weekly.items()], "US $ a week"),
         columns=["week", "department", "revenue", "units"],
         rows=rows,
-        more={},
     )
 
 

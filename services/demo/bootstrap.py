@@ -48,15 +48,21 @@ class Bootstrap:
     def estimate(self, values: Sequence[float | None]) -> Estimate:
         """The first value, the data's own, with an interval from the others, the resamples'.
 
-        There is no interval if a resample has no value: what is left would be a selection.
+        There is no interval if a resample has no value, as what is left would be a selection; nor if all have the same,
+        as where nothing was sold: that says how little there is to draw from, not that the value is certain.
         """
         value, *others = values
         if value is None or not self._enough or None in others:
             return Estimate(value)
         low, *_, high = quantiles((other for other in others if other is not None), n=_PARTS, method="inclusive")
-        return Estimate(value, low, high)
+        return Estimate(value, low, high) if low < high else Estimate(value)
 
 
 def ratios(over: Sequence[float | None], under: Sequence[float | None], per: int = 1) -> list[float | None]:
     """`per` times each of `over` by its counterpart; None where that is nothing or is not known."""
     return [per * a / b if a is not None and b else None for a, b in zip(over, under, strict=True)]
+
+
+def differences(values: Sequence[float | None], others: Sequence[float | None]) -> list[float | None]:
+    """Each of `values` less its counterpart; None where either is not known."""
+    return [a - b if a is not None and b is not None else None for a, b in zip(values, others, strict=True)]

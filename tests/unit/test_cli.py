@@ -45,6 +45,8 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["restart"], "error: Which queue? Say `make restart Q=<name>`"),
         (["start"], "error: Which workflow? Say `make start W=<task>`"),
         (["workflow"], "error: Which workflow? Say `make workflow W=<id>`"),
+        (["new-report"], "error: Which name? Say `make new-report NAME=returns`."),
+        (["new-report", "a", "b"], "error: unrecognized arguments: b."),
         # arguments of a workflow
         (["start", "task", "limit"], "error: 'limit' is no argument; expected key=value, such as limit=100."),
         (["start", "task", "=1"], "error: '=1' is no argument"),
@@ -58,6 +60,10 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         # what needs a config
         (["render"], "error: Cannot read"),
         (["up"], "error: Cannot read"),
+        (["report"], "error: Cannot read"),
+        (["report", "sales"], "error: Cannot read"),
+        # and an app
+        (["new-report", "returns"], "error: CELERY_APP is not set; it names your Celery app"),
         # what only the supervisor calls
         (["worker"], "error: Cannot read"),
     ],
@@ -209,6 +215,75 @@ def test_a_fan_out_in_which_no_item_would_run_is_refused(chosen: dict[str, int])
         workflows.fan_out("each", [1, 2], callback="callback", workflow_id="w", **chosen)
 
 
+# --- Reports
+
+REPORTS = '[reports.sales]\nmodule = "shop.sales"\n[reports.coupons]\nmodule = "shop.coupons"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "sentence"),
+    [
+        # none is named: those that there are, or how to get one
+        (REPORTS, [], "Which report? Say `make report R=<name>`. There are: sales, coupons."),
+        ("", [], "Which report? Say `make report R=<name>`. There are: none yet: `make new-report NAME=<name>` writes one."),
+        # one that is none
+        (REPORTS, ["sale"], "There is no report 'sale'. Did you mean 'sales'?"),
+        ("", ["sales"], "There is no report 'sales'. Expected one of: none."),
+        # parameters of another form
+        (REPORTS, ["sales", "2017"], "'2017' is no argument; expected key=value, such as period=2017-05."),
+        (REPORTS, ["sales", "=1"], "'=1' is no argument; expected key=value, such as period=2017-05."),
+        # a deployment that is not there
+        (REPORTS, ["sales"], "There is no deployment here yet: run `make up`, or set CELERY_BROKER_URL."),
+    ],
+)  # fmt: skip
+def test_a_report_that_cannot_be_asked_for_is_a_sentence(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, text: str, arguments: list[str], sentence: str
+) -> None:
+    """With the next step; nothing is started."""
+    (config_dir / "queues.toml").write_text(text)
+    assert call("report", *arguments) == (1, "", f"error: {sentence}\n")
+
+
+MADE = {"status": True, "message": "[GROCERY] sells most.", "headline": [["units", 1234]], "files": ["/srv/sales.csv"]}
+
+
+@pytest.mark.parametrize(
+    ("meta", "code", "said"),
+    [
+        (Ended(result=MADE), 0, ["sales: [GROCERY] sells most.", "units  1,234", "csv    /srv/sales.csv"]),
+        (Ended(state="failed", reason="[1] failed"), 2, ["sales was not made: [1] failed"]),
+    ],
+)
+def test_a_report_is_started_with_its_parameters_and_told(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch,
+    meta: Ended, code: int, said: list[str],
+) -> None:  # fmt: skip
+    """By the name of its task; parameters are text, whatever they look like. The exit code tells how it ended."""
+    (config_dir / "queues.toml").write_text(REPORTS)
+    started = []
+    monkeypatch.setattr(workflows, "start", lambda _, task, **kwargs: started.append((task, kwargs)) or meta.id)
+    monkeypatch.setattr(progress, "follow_all", lambda ids, _: dict.fromkeys(ids, meta))
+    found, out, err = call("report", "sales", "period=2017", "department=A=B")
+    assert (found, err) == (code, "")
+    assert [line for line in out.splitlines() if line] == ["workflow an-id", *said]
+    assert started == [("reports.sales", {"period": "2017", "department": "A=B"})]
+
+
+def test_a_new_report_says_what_was_written_and_what_to_try(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Below the checkout by its short name."""
+    paths = [cli.ROOT / "services" / "shop" / "returns.py", tmp_path / "[queues].toml"]
+    monkeypatch.setattr("switchyard.reports.scaffold.write", lambda _, name: paths)
+    code, out, err = call("new-report", "returns")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "wrote services/shop/returns.py",
+        f"wrote {tmp_path}/[queues].toml",
+        "  try it     make up && make report R=returns",
+    ]
+
+
 # --- Rendering
 
 
@@ -224,6 +299,29 @@ def test_a_stale_render_is_named_and_written_by_the_command_it_names(
     assert call("render")[:2] == (0, "wrote config/supervisor/queues.conf\nUp to date. `make up` applies it.\n")
     assert call("render", "--check")[0] == 0
     assert call("render")[:2] == (0, "Up to date. `make up` applies it.\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        # in either file
+        ("queues.toml", '[reports.a]\nmodule = "m"\nschedule = "daily"\n', "error: queues.toml: reports.a.schedule: expected a cron"),
+        ("events.toml", '[events.a]\nworkflow = "w"\nschedule = "daily"\n', 'error: events.toml: events."a".schedule: expected a cron'),
+    ],
+)  # fmt: skip
+def test_a_bad_schedule_is_refused_before_anything_is_rendered(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch,
+    file: str, text: str, sentence: str,
+) -> None:  # fmt: skip
+    """The clock would fall over it."""
+    monkeypatch.setattr("switchyard.render.tasks.refusals", lambda *_: [])
+    (config_dir / "queues.toml").write_text("")
+    (config_dir / file).write_text(text)
+    for arguments in (["render"], ["render", "--check"]):
+        code, _, err = call(*arguments)
+        assert code == 1
+        assert err.startswith(sentence)
+    assert not (config_dir / "supervisor").exists()
 
 
 def test_nothing_is_rendered_from_what_is_refused(

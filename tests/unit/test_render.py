@@ -237,6 +237,73 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_traceback(stall: Pat
     assert error in said
 
 
+WHOLE = """
+def partitions(parameters): return []
+def aggregate(partition): ...
+def report(partials, parameters): ...
+"""
+
+
+def with_reports(**modules: str) -> Queues:
+    tables = {name: {"module": module} for name, module in modules.items()}
+    return parse({"queues": {"default": {"tasks": ["*"]}}, "reports": tables}, {}, where="queues.toml")
+
+
+@pytest.fixture
+def reports(stall: Path) -> Callable[..., list[str]]:
+    """What is refused of reports whose modules have these texts."""
+
+    def ask(**texts: str) -> list[str]:
+        for name, text in texts.items():
+            (stall / "stall" / f"{name}.py").write_text(text)
+        lines = [f'[reports.{name}]\nmodule = "stall.{name}"\n' for name in texts]
+        (stall / "config" / "queues.toml").write_text('[queues.default]\ntasks = ["*"]\n' + "".join(lines))
+        return refusals(settings(), with_reports(**{name: f"stall.{name}" for name in texts}))
+
+    return ask
+
+
+def test_the_tasks_of_every_report_exist(reports: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked from anywhere: also from a process that is the worker of one queue."""
+    assert reports(sales=WHOLE, coupons=WHOLE) == []
+    monkeypatch.setenv("QUEUE", "sales_report_queue")
+    assert reports(sales=WHOLE, coupons=WHOLE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        # a module that cannot be imported, with its traceback
+        ("import nothing_of_this_name", "reports.sales.module: 'stall.sales' cannot be imported:",
+         "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("1 / 0", "reports.sales.module: 'stall.sales' cannot be imported:", "ZeroDivisionError: division by zero"),
+        # one that is no report: one sentence, and no traceback of ours
+        (WHOLE + "del aggregate", *["reports.sales.module: 'stall.sales' has no function aggregate(partition); docs/reports.md shows one."] * 2),
+        (WHOLE + "def report(): ...", *["reports.sales.module: 'stall.sales': it is called as report(partials, parameters), but too many positional arguments."] * 2),
+    ],
+)  # fmt: skip
+def test_a_broken_report_is_told_once_by_its_key(
+    reports: Callable[..., list[str]], text: str, first: str, last: str
+) -> None:
+    """Its two queues and its four tasks do not follow from it as well; whole reports beside it are not blamed."""
+    (said,) = reports(coupons=WHOLE, sales=text, tax=WHOLE)
+    lines = said.strip().splitlines()
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+def test_every_report_that_cannot_be_imported_is_told(reports: Callable[..., list[str]]) -> None:
+    """In one go, each by its key."""
+    said = reports(sales="1 / 0", coupons=WHOLE, tax="import nothing_of_this_name")
+    assert [line.split(" ")[0] for line in said] == ["reports.sales.module:", "reports.tax.module:"]
+
+
+def test_a_missing_report_module_is_told_by_its_key(stall: Path) -> None:
+    """Misspelt, or not written yet."""
+    (said,) = refusals(settings(), with_reports(sales="stall.seles"))
+    assert said.startswith("reports.sales.module: 'stall.seles' cannot be imported:\nTraceback")
+    assert said.strip().endswith("No module named 'stall.seles'")
+
+
 def test_an_app_that_cannot_be_imported_is_named(stall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CELERY_APP with the reason below it; and without CELERY_APP, what to set."""
     monkeypatch.setenv("CELERY_APP", "stall.celary:app")

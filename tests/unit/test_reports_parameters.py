@@ -63,7 +63,6 @@ def test_a_year_is_its_months_and_a_month_its_days() -> None:
         assert [day for month in months for day in days(month)] == days(whole)
         assert [Period.parse(str(day)) for day in days(whole)] == [Period(day, day) for day in days(whole)]
         assert {day.year for day in days(whole)} == {year}
-        assert (whole.first - DAY).year != year != (whole.last + DAY).year if year > 1 else True
 
 
 def test_a_period_contains_its_days_and_no_others() -> None:
@@ -200,8 +199,7 @@ def test_parameters_cannot_be_changed() -> None:
         # one that is missing
         (Needy, {}, "department: field required."),
         # several at once
-        (Asked, {"top": "x", "zzz": 1}, "top: input should be a valid integer, unable to parse string as an integer, got 'x'. "
-                                        "zzz: the report has no such parameter; it takes: period, department, top."),
+        (Asked, {"department": 3, "zzz": 1}, "department: input should be a valid string, got 3. zzz: the report has no such parameter; it takes: period, department, top."),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_a_sentence(model: type[Parameters], given: dict[str, Any], sentence: str) -> None:

@@ -33,7 +33,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     checkout = tmp_path / "checkout"
     (checkout / "requirements").mkdir(parents=True)
-    for lock in ("core", "demo", "data", "dev", "flower"):
+    for lock in ("core", "demo", "data", "dev", "browser", "flower"):
         (checkout / "requirements" / f"{lock}.txt").write_text(f"{lock}==1\n")
     (checkout / ".env.example").write_text("DEMO=0\n")
     (checkout / ".env").write_text("DEMO=0\n")
@@ -229,13 +229,14 @@ def became(
         (["switchyard", "up"], "1", [["--no-deps", "data"], ["core", "demo"], ["flower"]]),
         # tests need everything, whatever DEMO says
         (["--dev", "pytest", "--dev"], "0", [["--no-deps", "data"], ["core", "demo", "dev"], ["flower"]]),
+        (["--dev", "--browser", "pytest"], "0", [["--no-deps", "data"], ["core", "demo", "dev", "browser"], ["flower"]]),
     ],
 )
 def test_the_process_becomes_the_module_in_an_environment_that_holds_what_it_needs(
     script: ModuleType, commands: Recorder, became: list[tuple[Path, list[str], dict[str, str]]],
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], demo: str, locks: list[list[str]],
 ) -> None:  # fmt: skip
-    """With services/ on its path, before what was there; only the first --dev is ours."""
+    """With services/ on its path, before what was there; only what stands before the module is ours."""
     (script.ROOT / ".env").write_text(f"DEMO={demo}\n")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     with pytest.raises(Became):
@@ -243,7 +244,8 @@ def test_the_process_becomes_the_module_in_an_environment_that_holds_what_it_nee
     assert sorted(commands.installed()) == locks
     ((program, command, environment),) = became
     assert program == script.ROOT / ".venv" / "bin" / "python"
-    assert command[1:] == ["-m", *arguments[arguments[0] == "--dev" :]]
+    module = next(n for n, argument in enumerate(arguments) if not argument.startswith("--"))
+    assert command[1:] == ["-m", *arguments[module:]]
     assert environment["PYTHONPATH"] == f"{script.ROOT / 'services'}:/elsewhere"
 
 

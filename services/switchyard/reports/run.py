@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from celery import Celery
 from rich.console import Console
-from rich.table import Table
 
 from switchyard import progress, workflows
 from switchyard.report import Report
@@ -24,7 +24,8 @@ def follow(ids: Mapping[str, str], console: Console) -> bool:
         console.print()
         console.print(_outcome(name, meta), markup=False)
         if meta.state == "done" and isinstance(meta.result, dict):
-            console.print(_table(meta.result), markup=False)
+            for line in _lines(meta.result):
+                console.print(line, markup=False)
     return all(meta.state == "done" for meta in metas.values())
 
 
@@ -34,13 +35,12 @@ def _outcome(name: str, meta: workflows.Meta) -> str:
     return f"{name}: {meta.result['message'] if isinstance(meta.result, dict) else meta.reason}"
 
 
-def _table(result: Mapping[str, object]) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for label, value in result.get("headline", ()):  # type: ignore[attr-defined]
-        table.add_row(label, _number(value))
-    for file in result.get("files", ()):  # type: ignore[attr-defined]
-        table.add_row(file.rsplit(".", 1)[-1], file)
-    return table
+def _lines(result: Mapping[str, Any]) -> list[str]:
+    """The headline and the files, one line each: a table would break a path in two."""
+    rows = [*((str(label), _number(value)) for label, value in result.get("headline", ())),
+            *((file.rsplit(".", 1)[-1], file) for file in result.get("files", ()))]  # fmt: skip
+    width = max((len(label) for label, _ in rows), default=0)
+    return [f"{label:<{width}}  {text}" for label, text in rows]
 
 
 def _number(value: object) -> str:

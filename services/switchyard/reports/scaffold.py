@@ -101,9 +101,9 @@ def _all_or_nothing(texts: dict[Path, str], config_dir: Path) -> list[Path]:
 
 def _restore(before: dict[Path, bytes | None], folders: set[Path]) -> None:
     for path, content in before.items():
-        if content is None:
-            path.unlink(missing_ok=True)
-        elif path.read_bytes() != content:
+        if path.exists() and content is None:
+            path.unlink()
+        elif content is not None and path.read_bytes() != content:
             path.write_bytes(content)
     for folder in sorted(folders, reverse=True):
         with suppress(OSError):  # somebody else has put something there meanwhile

@@ -44,7 +44,9 @@ class Folder:
     def put(self, report: str, stem: str, files: Mapping[str, bytes]) -> list[str]:
         """Write drafts, then rename them: a reader sees no half file, and a full disk leaves none. Raises ReportError."""
         if not is_report(report) or not is_stem(stem) or not set(files) <= set(SUFFIXES):
-            raise ReportError(f"{report}/{stem}.{'|'.join(files)} is no artefact's name. Take the one that stem() makes.")
+            raise ReportError(
+                f"{report}/{stem}.{'|'.join(files)} is no artefact's name. Take the one that stem() makes."
+            )
         folder = self.root / report
         drafts: dict[Path, Path] = {}
         try:
@@ -120,7 +122,7 @@ def _named(folder: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
     """What is ours by its name in a folder where others may keep things too."""
     for path in folder.iterdir():
         found = pattern.fullmatch(path.name)
-        if found and is_stem(found["stem"]) and path.name.lstrip(".").startswith(f"{folder.name}-"):
+        if found and is_stem(found["stem"]) and path.name.lstrip(".").startswith(f"{folder.name}-") and path.is_file():
             yield path
 
 

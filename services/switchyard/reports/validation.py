@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from switchyard.errors import ReportError
-from switchyard.reports.artefact import Artefact, Cell, Chart, Series
+from switchyard.reports.artefact import Artefact, Cell, Chart, Number, Series
 
 #: More column names than this make no sentence.
 _SHOWN = 6
@@ -44,12 +44,15 @@ def _check_cell(cell: Cell, where: str) -> None:
 def _check_number(value: object, where: str) -> None:
     if not isinstance(value, int | float | Decimal):
         _refuse(f"{where} holds {value!r}, expected a number")
+    elif not _is_finite(value):
+        _refuse(f"{where} holds a number that is not finite, or too large; put None where there is none")
+
+
+def _is_finite(value: Number) -> bool:
     try:
-        finite = math.isfinite(value)
+        return math.isfinite(value)
     except (OverflowError, ValueError):  # an integer of 400 digits; a signalling NaN
-        finite = False
-    if not finite:
-        _refuse(f"{where} holds {str(value)[:40]}, expected a finite number, or None where there is none")
+        return False
 
 
 def _check_chart(chart: Chart) -> None:

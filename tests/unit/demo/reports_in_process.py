@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+import pytest
 from kombu.utils.json import dumps, loads
 
+from demo.data_set import parquet
+from demo.errors import SeedError
 from switchyard.reports.parameters import as_text, checked
 from switchyard.reports.validation import validate
 
@@ -13,6 +17,17 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from switchyard.reports import Artefact, Parameters
+
+
+def _installed() -> bool:
+    try:
+        parquet("transactions")
+    except SeedError:
+        return False
+    return True
+
+
+needs_data_set = pytest.mark.skipif(not _installed(), reason="the data set is not installed: requirements/data.txt")
 
 
 def parameters(module: ModuleType, **given: str) -> Parameters:
@@ -36,3 +51,11 @@ def artefact(module: ModuleType, **given: str) -> Artefact:
     made = module.report(partials(module, **given), parameters(module, **given))
     validate(made)
     return made
+
+
+def ask(query: str) -> list[Any]:
+    """The rows of a query over the files themselves: `transactions` in it is its parquet file, as it is."""
+    with duckdb.connect() as connection:
+        for name in ("transactions", "products", "promotions", "campaign_descriptions", "coupon_redemptions"):
+            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{parquet(name)}')")
+        return connection.execute(query).fetchall()

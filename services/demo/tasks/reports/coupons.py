@@ -13,10 +13,10 @@ from switchyard.reports import Artefact, Chart, Period, Series
 TOP = 3
 
 _CAMPAIGNS = """
-SELECT campaign_id, start_date::DATE::VARCHAR, end_date::DATE::VARCHAR, any_value(households.received),
+SELECT campaign_id, start_date::DATE::VARCHAR, end_date::DATE::VARCHAR, coalesce(any_value(received), 0),
        count(redemption_date), count(DISTINCT coupon_redemptions.household_id)
 FROM campaign_descriptions
-LEFT JOIN (SELECT campaign_id, count(*) AS received FROM campaigns GROUP BY campaign_id) AS households USING (campaign_id)
+LEFT JOIN (SELECT campaign_id, count(*) AS received FROM campaigns GROUP BY campaign_id) USING (campaign_id)
 LEFT JOIN coupon_redemptions ON coupon_redemptions.campaign_id = campaign_descriptions.campaign_id
     AND redemption_date BETWEEN $first AND $last
 WHERE campaign_type = $campaign_type
@@ -71,7 +71,10 @@ def report(partials: list[dict[str, Any]], parameters: Parameters) -> Artefact:
             (f"Share of the busiest {TOP}", f"{_top_share(rows):.1f} %" if any(redemptions) else None),
         ],
         chart=Chart(
-            "bars", [f"Campaign {row[0]} · {row[1]}" for row in rows], [Series("Redemptions", redemptions)], "redemptions"
+            "bars",
+            [f"Campaign {row[0]} · {row[1]}" for row in rows],
+            [Series("Redemptions", redemptions)],
+            "redemptions",
         ),
         columns=["campaign", "type", "first day", "last day", "households", "redemptions", "households that redeemed"],
         rows=rows,
@@ -93,10 +96,11 @@ def _message(rows: list[list[Any]]) -> str:
     total = sum(row[5] for row in rows)
     if not total:
         return f"No coupon of the {len(rows)} campaigns was redeemed in the period."
-    *names, last = (str(row[0]) for row in rows[:TOP])
+    *others, last = (str(row[0]) for row in rows[:TOP] if row[5])
+    named = f"Campaigns {', '.join(others)} and {last}" if others else f"Campaign {last}"
     without = sum(not row[5] for row in rows)
     return (
-        f"Campaigns {', '.join(names)} and {last} brought {_top_share(rows):.0f} % of {total:,} redemptions; "
+        f"{named} brought {_top_share(rows):.0f} % of {total:,} redemptions; "
         f"{without} of the {len(rows)} campaigns brought none."
     )
 

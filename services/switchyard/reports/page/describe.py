@@ -23,6 +23,4 @@ def _extremes(series: Series, chart: Chart) -> str:
         return f"{series.name}: no values."
     low, high = min(present), max(present)
     texts = column(series.values)
-    return (
-        f"{series.name}: lowest {texts[low[1]]} ({chart.labels[low[1]]}), highest {texts[high[1]]} ({chart.labels[high[1]]})."
-    )
+    return f"{series.name}: lowest {texts[low[1]]} ({chart.labels[low[1]]}), highest {texts[high[1]]} ({chart.labels[high[1]]})."

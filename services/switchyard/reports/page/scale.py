@@ -44,7 +44,7 @@ def ticks(scale: Scale) -> tuple[Scale, list[float]]:
     """Round numbers about a fifth of the span apart, and the scale widened to the first and last of them."""
     rough = (scale.high - scale.low) / _TICKS
     size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * 0.999)
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
     first, last = math.floor(scale.low / step + 1e-9), math.ceil(scale.high / step - 1e-9)
     found = [round(number * step, 12) for number in range(first, last + 1)]
     return Scale(found[0], found[-1]), found

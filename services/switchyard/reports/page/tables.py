@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from switchyard.reports.artefact import Cell
 from switchyard.reports.page.words import column, is_quantity
 
-
 #: Text up to this length stays on one line: a wide table scrolls, which is easier to read than a column of syllables.
 _SHORT = 24
 
