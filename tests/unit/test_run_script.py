@@ -229,7 +229,11 @@ def became(
         (["switchyard", "up"], "1", [["--no-deps", "data"], ["core", "demo"], ["flower"]]),
         # tests need everything, whatever DEMO says
         (["--dev", "pytest", "--dev"], "0", [["--no-deps", "data"], ["core", "demo", "dev"], ["flower"]]),
-        (["--dev", "--browser", "pytest"], "0", [["--no-deps", "data"], ["core", "demo", "dev", "browser"], ["flower"]]),
+        (
+            ["--dev", "--browser", "pytest"],
+            "0",
+            [["--no-deps", "data"], ["core", "demo", "dev", "browser"], ["flower"]],
+        ),
     ],
 )
 def test_the_process_becomes_the_module_in_an_environment_that_holds_what_it_needs(

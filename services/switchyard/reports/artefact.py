@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-#: What a table's cell may hold. Money is Decimal: floats lose cents.
+#: What a table's cell may hold. Money is Decimal: floats lose cents. Years and ids are text: numbers get separators.
 Cell: TypeAlias = str | int | float | Decimal | date | None
 #: What a chart can draw.
 Number: TypeAlias = int | float | Decimal

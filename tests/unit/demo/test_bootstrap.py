@@ -8,9 +8,10 @@ import pytest
 
 from demo.bootstrap import FEWEST_CLUSTERS, RESAMPLES, Bootstrap, Estimate, differences, ratios
 
-#: Clusters of very different sizes, as stores are.
-SIZES = [Random(1).randrange(100, 1000) for _ in range(200)]
-HITS = [sum(Random(size).random() < 0.3 for _ in range(size)) for size in SIZES]
+CHANCE = Random(1)
+#: Clusters of very different sizes, as stores are, and how many of each were hit.
+SIZES = [CHANCE.randrange(100, 1000) for _ in range(200)]
+HITS = [sum(CHANCE.random() < 0.3 for _ in range(size)) for size in SIZES]
 
 
 def estimated(hits, sizes):

@@ -58,7 +58,7 @@ def test_a_stores_counts_are_those_of_plain_counting():
 
     partition = {**promotions.partitions(parameters(promotions, **MAY))[0], "stores": sorted(stores)}
     found = carried(promotions.aggregate(partition))
-    assert {tuple(key): tuple(numbers) for *key, *numbers in ((*row[:3], *row[3:]) for row in found["counts"])} == {
+    assert {tuple(row[:3]): tuple(row[3:]) for row in found["counts"]} == {
         key: (promoted[key], sold[key]) for key in promoted
     }
     assert found["promotions"] == len(rows) > len(ways)  # so there was a second row among them

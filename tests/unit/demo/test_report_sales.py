@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from tests.unit.demo.reports_in_process import artefact, ask, carried, needs_data_set, parameters
@@ -150,7 +151,7 @@ def test_a_partition_is_a_week_and_one_more_is_the_top_products():
     assert carried(found) == found
     assert len(found) == 53
     assert (top["first"], top["last"]) == (found[0]["first"], found[-1]["last"]) == ("2017-01-01", "2017-12-31")
-    assert all(last + timedelta(1) == first for (_, last), (first, _) in zip(days[:-1], days[1:], strict=True))
+    assert all(last + timedelta(1) == first for (_, last), (first, _) in pairwise(days))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from switchyard import reports
 from switchyard.errors import ReportError
 from switchyard.reports import Artefact, Chart, Period, Series
 
-#: Promotion rows in a partition. Every one reads the file's store numbers anyway, which takes as long as 400,000 rows
-#: take; much larger ones need more memory, and show progress less often.
+#: Promotion rows in a partition. Each reads the store numbers of the whole file, so that small ones mostly do that; large
+#: ones need more memory, and show progress less often.
 ROWS = 500_000
 #: Fewer partitions than this leave slots idle.
 FEWEST = 4
@@ -111,7 +111,10 @@ def report(partials: list[dict[str, Any]], parameters: Parameters) -> Artefact:
         headline=[
             (f"On display, units per {PER:,}", _rounded(of_whole.get(ON_DISPLAY, Estimate(None)).value)),
             (f"Mailer only, units per {PER:,}", _rounded(of_whole.get(MAILER, Estimate(None)).value)),
-            ("Display by mailer only", None if times.value is None else f"{times.value:.2f} times{_interval(times)}"),
+            (
+                "Display against mailer only",
+                None if times.value is None else f"{times.value:.2f} times{_interval(times)}",
+            ),
             ("Stores", len(stores)),
         ],
         chart=_chart(of_whole),
@@ -177,8 +180,8 @@ def _notes(partials: list[dict[str, Any]], stores: int, promoted: int) -> list[s
         "Rows counted: the promotions of these weeks, and the transactions of a promoted product in its store and week.",
         (
             f"Intervals run from the 2.5th to the 97.5th percentile of {RESAMPLES:,} resamples of the {stores} stores, each "
-            f"drawn as a whole, with the seed {SEED}. There is none below {FEWEST_CLUSTERS} stores, nor where a resample "
-            "has nothing to compare."
+            f"drawn as a whole, with the seed {SEED}. There is none, and no bar beside others, where it "
+            f"would mean nothing: below {FEWEST_CLUSTERS} stores, or where too little was promoted or sold."
         ),
         (
             "Different products are promoted in different ways, and the comparison includes that: it does not say what a "

@@ -169,12 +169,13 @@ def _notes(departments: dict[str, list[Any]], baskets: int) -> list[str]:
             "Weeks run from Monday to Sunday in the stores' time. The table has the first and the last as the period cuts "
             "them, the lines have whole weeks only."
         ),
-        (
-            "A basket is counted in one week only, and once in each department that it holds something of: weeks may be "
-            f"added up, departments come to more than the {baskets:,} baskets there were."
-        ),
         f"{UNKNOWN} is what was sold without a product row.",
     ]
+    if len(departments) > 1:
+        notes.append(
+            "A basket is counted in one week only, and once in each department that it holds something of: weeks may be "
+            f"added up, departments come to more than the {baskets:,} baskets there were."
+        )
     prices = {name: sums[0] / sums[1] for name, sums in departments.items() if sums[1]}
     if len(prices) > 1:
         low, high = min(prices, key=prices.__getitem__), max(prices, key=prices.__getitem__)
