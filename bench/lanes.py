@@ -111,13 +111,15 @@ class Round:
         return [started[task_id] - at for task_id, at in sent.items()]
 
     def fill(self, waiting: int, slots: int) -> None:
-        """Have all slots of promotions run its tasks, and `waiting` of them wait."""
-        many = waiting + 3 * slots - self.client.llen(self.layout.long)
-        for arguments in itertools.islice(itertools.cycle(self.kind.long_arguments), many):
-            self._send(self.kind.long, arguments, self.layout.long)
-        wait_until(lambda: self.client.hlen("unacked") >= slots, "promotions to fill its slots")
-        if self.client.llen(self.layout.long) < waiting:
-            raise SwitchyardError(f"Fewer than {waiting} tasks wait; promotions is faster than it is filled.")
+        """Have all slots of promotions run its tasks, and at least `waiting` of them wait."""
+        arguments = itertools.cycle(self.kind.long_arguments)
+
+        def full() -> bool:
+            for some in itertools.islice(arguments, max(0, waiting - self.client.llen(self.layout.long))):
+                self._send(self.kind.long, some, self.layout.long)
+            return self.client.hlen("unacked") >= slots and self.client.llen(self.layout.long) >= waiting
+
+        wait_until(full, "promotions to fill its slots and its queue")
 
     def _send(self, name: str, arguments: tuple[Any, ...], queue: str, task_id: str | None = None) -> None:
         from switchyard.routing import published_queue
@@ -135,7 +137,10 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
             round_ = Round(made, kind, lanes)
             round_.waits(5)  # what a first task loads is not a wait
             if condition != "idle":
-                round_.fill(chosen.waiting + 100, slots=load(ROOT / "config", {}, amended=False)[LONG_QUEUE].slots)
+                # Enough that `waiting` still wait when the last of coupons' tasks is sent.
+                round_.fill(
+                    chosen.waiting + 2 * chosen.tasks, slots=load(ROOT / "config", {}, amended=False)[LONG_QUEUE].slots
+                )
             waits[condition] += round_.waits(chosen.tasks)
             if condition != "idle" and made.client().llen(LONG_QUEUE) < chosen.waiting:
                 raise SwitchyardError(f"Fewer than {chosen.waiting} tasks waited at the end; send more with --waiting.")
