@@ -154,6 +154,8 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
     round_.fill(chosen.waiting, slots=config[SHORT_QUEUE].slots + config[LONG_QUEUE].slots)
     out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes minutes")
     waits["one queue"] = round_.waits(chosen.tasks)
+    if made.said("item_raised") or '"level": "error"' in "".join(log.read_text() for log in made.folder.glob("*.log")):
+        raise SwitchyardError("A task failed, so its slot was not held; what was measured means nothing.")
     made.stop(workers)
     made.client().flushall()
     return waits
@@ -191,7 +193,7 @@ def main() -> int:
             return 1
     out.print(table)
     out.print(
-        f"{chosen.tasks} tasks a round, {chosen.rounds} rounds; {os.cpu_count()} cores, Python {platform.python_version()}"
+        f"{chosen.tasks} tasks a round, {chosen.rounds} rounds, one of one queue; {os.cpu_count()} cores, Python {platform.python_version()}"
     )
     return 0
 

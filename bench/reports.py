@@ -111,6 +111,10 @@ def row(made: Bench, report: Report, config: Queues, rounds: int) -> tuple[str, 
             out.print(f"{report.name}, round {number + 1} of {rounds}: workers {seconds['workers'][-1]:.1f} s, loop {seconds['loop'][-1]:.1f} s")  # fmt: skip
         peaks = aggregator.end(), artefact.end()
     allowed = [config[queue].memory for queue in report.queues]
+    if any(peak > limit for peak, limit in zip(peaks, allowed, strict=True)) or made.said("memory_exceeded"):
+        raise SwitchyardError(
+            f"{report.name} needs more memory than its queues have; give it more in config/queues.toml."
+        )
     workers, loop = (statistics.median(seconds[way]) for way in ("workers", "loop"))
     return (report.name, f"{workers:.1f}", f"{loop:.1f}", f"{loop / workers:.2f}",
             *(f"{peak // 1024**2} of {limit // 1024**2}" for peak, limit in zip(peaks, allowed, strict=True)))  # fmt: skip

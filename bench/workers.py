@@ -36,7 +36,7 @@ class Bench:
         self.environment = {
             **{k: v for k, v in environment().items() if not k.startswith(("CELERY", "QUEUE", "TASK_ROUTES"))},
             "CELERY_APP": settings().celery_app or "", "CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1",
-            "CONFIG_DIR": str(folder), "STATE_DIR": str(folder / "state"), "LOG_FORMAT": "json", "DEMO": "0",
+            "ARTEFACTS_DIR": str(folder / "artefacts"), "TASK_ROUTES": "{}", "CONFIG_DIR": str(folder), "STATE_DIR": str(folder / "state"), "LOG_FORMAT": "json", "DEMO": "0",
             "PYTHONPATH": f"{ROOT / 'services'}{os.pathsep}{ROOT}",
         }  # fmt: skip
         options = ["--bind", "127.0.0.1", "--appendonly", "yes", "--save", "", "--dir", str(folder)]
@@ -60,6 +60,10 @@ class Bench:
                     f"The worker of {queue} ended:\n{(self.folder / f'{queue}.log').read_text()[-2000:]}"
                 )
         return list(started.values())
+
+    def said(self, event: str) -> bool:
+        """Whether any worker has logged this event."""
+        return any(f'"event": "{event}"' in log.read_text() for log in self.folder.glob("*.log"))
 
     def stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
         """End these with all their children, whatever they are doing, and wait until they are gone."""

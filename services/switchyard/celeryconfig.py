@@ -62,7 +62,7 @@ redis_max_connections = 2 * max(q.slots for q in _queues.by_name.values()) + 20
 timezone = _config.timezone
 _reports = _queues.reports.values()
 beat_schedule = {
-    **events.beat_schedule((*events.load(_config.config_dir), *events.of_reports(_reports))),
+    **events.beat_schedule(events.every(_config.config_dir, _reports)),
     **events.pruning(_reports),
 }
 beat_schedule_filename = str(_config.state_dir / "run" / "beat-schedule")

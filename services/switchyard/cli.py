@@ -77,11 +77,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(_: argparse.Namespace) -> None:
-    from switchyard.routing import current_queues  # noqa: PLC0415  each command imports what it needs: a prompt is waiting
+    from switchyard import events  # noqa: PLC0415  each command imports what it needs: a prompt is waiting
+    from switchyard.routing import current_queues  # noqa: PLC0415
     from switchyard.runtime import local  # noqa: PLC0415
 
-    config = settings()
-    local.up(config, current_queues(), _step)
+    config, queues = settings(), current_queues()
+    events.every(
+        config.config_dir, queues.reports.values()
+    )  # no process of ours would start with a schedule that is none
+    local.up(config, queues, _step)
     _say_what_next()
 
 
@@ -239,8 +243,7 @@ def _render(found: argparse.Namespace) -> int:
     from switchyard.routing import current_queues  # noqa: PLC0415
 
     config, queues = settings(), current_queues()
-    events.load(config.config_dir)
-    events.of_reports(queues.reports.values())
+    events.every(config.config_dir, queues.reports.values())
     if problems := refusals(config, queues):
         raise ConfigError("\n".join(problems))
     if found.check:

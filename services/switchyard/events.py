@@ -86,6 +86,16 @@ def of_reports(reports: Iterable[Report]) -> tuple[Event, ...]:
         raise ConfigError(f"queues.toml: {place}: {message}, got {error['input']!r}.") from exc
 
 
+def every(config_dir: Path, reports: Iterable[Report]) -> tuple[Event, ...]:
+    """The events of events.toml and those of the reports. Raises ConfigError, too for one that is there twice."""
+    own, derived = load(config_dir), of_reports(reports)
+    if twice := {event.name for event in own} & {event.name for event in derived}:
+        raise ConfigError(
+            f'events.toml: events."{min(twice)}": its report in queues.toml makes this event; take another name.'
+        )
+    return (*own, *derived)
+
+
 def pruning(reports: Iterable[Report]) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule` for old artefacts, which are removed once a day and not only when a report runs."""
     return {r.prune_task: {"task": r.prune_task, "schedule": cron("45 3 * * *")} for r in reports}

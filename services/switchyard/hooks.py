@@ -92,31 +92,16 @@ def _end(
 ) -> None:
     from switchyard.workflows import record  # noqa: PLC0415  workflows are not loaded by a process that only publishes
 
-    if record.client().hget(record.meta_key(workflow_id), "state") in only:
-        record.finish(workflow_id, attempt=None, state=state, reason=reason)
+    record.end_start(workflow_id, reason, state=state, only=only)
 
 
 def _watch_memory(sender: Any, **_: Any) -> None:
     config = settings()
     if config.queue and (queue := current_queues()[config.queue]).pool == "prefork":
-        memory.watch(queue.memory, memory.Pool(lambda: sender.pool.info["processes"], _busy, _note_cause_of_loss))
+        from switchyard.worker import outgrown  # noqa: PLC0415  a process that only publishes has no use for it
 
-
-def _busy() -> list[int]:
-    from celery.worker.state import active_requests  # noqa: PLC0415  a process that only publishes has no use for it
-
-    return [request.worker_pid for request in list(active_requests) if request.worker_pid]
-
-
-def _note_cause_of_loss(pid: int, cause: str) -> None:
-    from celery.worker.state import active_requests  # noqa: PLC0415  as above
-
-    from switchyard.workflows import record  # noqa: PLC0415  as above
-
-    for request in list(active_requests):
-        if request.worker_pid == pid and request.name == "switchyard.run_chunk":
-            workflow_id, _, chunk = request.args
-            record.note_cause_of_loss(workflow_id, chunk, cause)
+        pool = memory.Pool(lambda: sender.pool.info["processes"], outgrown.busy, outgrown.tell)
+        memory.watch(queue.memory, pool)
 
 
 def _note_readiness_of_worker(**_: Any) -> None:

@@ -91,6 +91,26 @@ def test_a_partition_that_fails_ends_its_report_by_name_and_no_other(deployment,
     assert (made["state"], made["failed"]) == ("done", 0)
 
 
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        # its start is killed three times, its artefact's task six times
+        ("starts too large", "task reports.trials was killed 3 times before it fanned out"),
+        ("ends too large", "its callback was lost 6 times"),
+    ],
+)
+def test_a_report_that_outgrows_its_memory_at_either_end_ends_too(deployment, workflow, does, why):
+    """Not only partitions are watched: what comes back for ever is given up, and the reason has the sizes."""
+    started(deployment, *TRIALS, memory="400M", time_limit=20)
+
+    ended = workflow(deployment, "reports.trials", does=does).wait(120)
+
+    assert ended["state"] == "failed"
+    assert why in ended["reason"]
+    assert "its queue's memory of 400 MB was used up" in ended["reason"]
+    assert workflow(deployment, "reports.trials").wait()["state"] == "done"
+
+
 def test_a_partition_that_raises_is_tried_again_as_often_as_its_table_says(deployment, workflow):
     """What was away for a moment costs a second and no report."""
     started(deployment, *TRIALS, retries=1)

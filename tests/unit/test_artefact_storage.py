@@ -21,6 +21,7 @@ import pytest
 from tests.artefacts import bars, facts
 
 from switchyard.errors import ReportError
+from switchyard.reports import storage
 from switchyard.reports.artefact import Chart, Series
 from switchyard.reports.files import store
 from switchyard.reports.naming import stem
@@ -303,3 +304,23 @@ def test_pruning_beside_writers_never_removes_what_was_just_stored(folder: Folde
     until_then(lambda: [folder.put("sales", name, {"csv": b"x", "html": b"x"}) for name in names])
     pruner.join()
     assert {f"{names[-1]}.csv", f"{names[-1]}.html"} <= set(inside(folder))
+
+
+def test_a_file_that_somebody_removes_meanwhile_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person tidies up while old artefacts are looked at: what is gone is gone, and the rest is pruned."""
+    folder = Folder(tmp_path)
+    for name in ("a", "b", "c"):
+        folder.put("sales", f"sales-{name * 12}", {"csv": b"x"})
+    named = storage._named
+
+    def and_gone(place: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
+        for path in named(place, pattern):
+            if "aaa" in path.name:
+                path.unlink()
+            yield path
+
+    monkeypatch.setattr(storage, "_named", and_gone)
+    folder.prune("sales", keep=1, keep_days=1)
+    assert len(list((tmp_path / "sales").iterdir())) == 1

@@ -38,6 +38,30 @@ def test_a_sound_artefact_is_accepted(artefact: Artefact) -> None:
 @pytest.mark.parametrize(
     ("artefact", "said"),
     [
+        # a forgotten return, and other things that are none
+        (None, "report() returned a NoneType, expected a switchyard.reports.Artefact"),
+        ({"title": "x"}, "report() returned a dict"),
+        # lists that are none
+        (replace(bars(), notes="one sentence"), "notes is a str, expected a list or a tuple"),
+        (replace(bars(), columns="a"), "columns is a str"),
+        (replace(bars(), rows=iter([])), "rows is a list_iterator"),
+        (replace(bars(), rows=[3]), "row 1 of the table is 3, expected a list of cells"),
+        (
+            replace(bars(), headline=[("a", 1, 2)]),
+            "the headline holds ('a', 1, 2), expected pairs of a label and a value",
+        ),
+        (
+            replace(bars(), chart=Chart("lines", [2017], [Series("a", [1])], "x")),
+            "the chart has the label 2017, expected text",
+        ),
+        (
+            replace(bars(), chart=Chart("lines", ["a"], [Series("a", [None], [1], [2])], "x")),
+            "has intervals and no value",
+        ),
+        (
+            replace(bars(), headline=[("huge", 1e300)]),
+            "the headline 'huge' holds a number that is not finite, or too large",
+        ),
         (
             tabled(*[["W1", "MEAT", 1, 2]] * 16, ["W1", "MEAT", 1]),
             "row 17 of the table has 3 cells, expected 4 (week, department, revenue, units)",

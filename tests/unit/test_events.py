@@ -139,3 +139,17 @@ def test_a_reports_bad_schedule_is_refused_where_it_stands(line: str) -> None:
     assert str(refused.value) == (
         f'queues.toml: reports.sales.schedule: expected a cron line of five fields, such as "0 2 * * *", got {line!r}.'
     )
+
+
+def test_an_event_that_a_report_makes_already_is_refused(tmp_path: Path) -> None:
+    """One of them would silently win."""
+    (tmp_path / "events.toml").write_text('[events."report.sales.requested"]\nworkflow = "w"\n')
+    sales = Report(name="sales", module="m")
+    with pytest.raises(
+        ConfigError, match='events."report.sales.requested": its report in queues.toml makes this event'
+    ):
+        events.every(tmp_path, [sales])
+    assert [event.name for event in events.every(tmp_path, [Report(name="other", module="m")])] == [
+        "report.sales.requested",
+        "report.other.requested",
+    ]

@@ -289,7 +289,7 @@ def _read_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.write_text
 
     def write_text(self: Path, *args: str) -> int:
-        if self == path:
+        if self in (path, path.with_name(f".{path.name}.draft")):
             raise PermissionError(13, "Permission denied", str(self))
         return real(self, *args)
 
@@ -301,7 +301,7 @@ def _full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.write_text
 
     def write_text(self: Path, *args: str) -> int:
-        if self == path:
+        if self in (path, path.with_name(f".{path.name}.draft")):
             real(self, "")
             raise OSError(28, "No space left on device", str(self))
         return real(self, *args)
@@ -341,4 +341,16 @@ def test_a_file_where_a_folder_must_be_leaves_nothing_behind(checkout: Path) -> 
     (checkout / "tests").write_text("")
     before = state(checkout)
     assert f"{checkout / 'tests'}" in refusal("returns")
+    assert state(checkout) == before
+
+
+def test_an_installed_package_is_not_written_to(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next installation would overwrite it."""
+    (tmp_path / "site-packages" / "sold").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    monkeypatch.setenv("CELERY_APP", "sold.celery:app")
+    before = state(checkout)
+    assert "is an installed package, which the next installation overwrites" in refusal("returns")
     assert state(checkout) == before

@@ -44,4 +44,6 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: object) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001  as on the page
     return f"{value:,}" if isinstance(value, int | float) or hasattr(value, "as_tuple") else str(value)

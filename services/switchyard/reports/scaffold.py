@@ -48,6 +48,9 @@ def _package(config: Settings) -> tuple[str, Path]:
         raise ReportError(
             f"CELERY_APP: {config.celery_app!r} is in no package that can be found; put it in one, such as proj.celery:app."
         )
+    if {"site-packages", "dist-packages"} & set(folder.parts):
+        raise ReportError(f"{folder} is an installed package, which the next installation overwrites; "
+                          "put the report's module where your code is kept, and its table in queues.toml.")  # fmt: skip
     for path in (folder / "tasks.py", folder / "tasks" / "reports.py"):
         if path.exists():
             raise ReportError(f"{path} is in the way of the folder {path.stem}/; "
@@ -89,7 +92,7 @@ def _all_or_nothing(texts: dict[Path, str], config_dir: Path) -> list[Path]:
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            _write(path, text)
         before |= {path: path.read_bytes() if path.exists() else None for path in render.rendered(config_dir)}
         return [*texts, *render.write(config_dir)]
     except (OSError, SwitchyardError) as exc:
@@ -97,6 +100,17 @@ def _all_or_nothing(texts: dict[Path, str], config_dir: Path) -> list[Path]:
         if isinstance(exc, OSError):
             raise ReportError(f"{exc.filename} cannot be written ({exc.strerror}); nothing has changed.") from exc
         raise
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole, or not at all: running publishers read queues.toml again as soon as it changes."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    except OSError as exc:
+        draft.unlink(missing_ok=True)
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc
 
 
 def _restore(before: dict[Path, bytes | None], folders: set[Path]) -> None:

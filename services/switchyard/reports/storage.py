@@ -84,7 +84,7 @@ class Folder:
                     if place > 0 and (place >= keep or _age(paths)[0] < now - keep_days * _DAY_S)
                     for path in paths
                 ]
-                doomed += [p for p in _named(folder, _DRAFT) if p.lstat().st_mtime < now - _STALE_S]
+                doomed += [p for p in _named(folder, _DRAFT) if _modified(p) < now - _STALE_S]
                 for path in doomed:
                     path.unlink(missing_ok=True)
         except OSError as exc:
@@ -133,8 +133,16 @@ def _artefacts(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _modified(path: Path) -> float:
+    """When it was written; of a file that somebody has just removed, never."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _age(paths: list[Path]) -> tuple[float, str]:
-    return max(path.lstat().st_mtime for path in paths), paths[0].stem
+    return max(map(_modified, paths)), paths[0].stem
 
 
 def _why(folder: Path, exc: OSError) -> str:

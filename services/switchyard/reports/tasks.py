@@ -26,6 +26,8 @@ from switchyard.workflows import current, failed_items, fan_out, read
 
 #: Seconds before a partition that raised is tried again; twice as many before each further time.
 RETRY_PAUSE = 1.0
+#: Characters of a partition that are shown.
+LONGEST_PARTITION = 200
 
 log = get_logger(__name__)
 
@@ -77,7 +79,7 @@ def _with_retries(report: Report, code: Code, partition: Any) -> Any:
             # Libraries turn the interruption at the time limit into errors of their own, which are no reason to go on.
             if tried == report.retries or time.monotonic() + pause > over:
                 raise
-            log.warning("partition_retried", partition=repr(partition)[:200], reason=str(exc), error=type(exc).__name__)
+            log.warning("partition_retried", partition=_short(partition), pause_s=pause, exc_info=exc)
             time.sleep(pause)
     raise AssertionError("unreachable: the last try returns or raises")
 
@@ -90,16 +92,24 @@ def _made(report: Report, code: Code, partials: list[Any]) -> dict[str, Any]:
     if meta.failed:
         partition, result = next(iter(failed_items(workflow.id)))
         raise ReportError(
-            f"{meta.failed} of {meta.total} partitions failed, the first is {partition!r}: {_message(result)}. "
+            f"{meta.failed} of {meta.total} partitions failed, the first is {_short(partition)}: {_message(result)}. "
             f"All of them: make workflow W={workflow.id}"
         )
     parameters = checked(code.parameters, meta.arguments or {})
     artefact = code.report(partials, parameters)
     facts = Facts(report.name, as_text(parameters), workflow.id, datetime.now(UTC))
     files = store(artefact, facts, Folder(settings().artefacts_dir))
-    _prune(report)
+    try:
+        _prune(report)
+    except ReportError as exc:  # what was made is made; the daily task says it again
+        log.warning("artefacts_not_pruned", report=report.name, reason=str(exc))
     log.info("report_stored", report=report.name, files=files)
     return {"status": True, "message": artefact.message, "headline": list(artefact.headline), "files": files}
+
+
+def _short(partition: Any) -> str:
+    text = repr(partition)
+    return text if len(text) <= LONGEST_PARTITION else f"{text[:LONGEST_PARTITION]}…"
 
 
 def _message(result: Any) -> str:

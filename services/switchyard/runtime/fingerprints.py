@@ -50,8 +50,10 @@ def _of_report(config: Settings, report: Report | None) -> list[object]:
     """What its workers run besides the queue itself: its keys, and its module, so that an edit needs only `make up`."""
     if report is None:
         return []
-    file = Path(*report.module.split(".")).with_suffix(".py")
-    texts = [_text(Path(folder or ".") / file) for folder in sys.path]
+    module = Path(*report.module.split("."))
+    texts = [
+        _text(Path(folder or ".") / file) for folder in sys.path for file in (f"{module}.py", module / "__init__.py")
+    ]
     return [report.model_dump(mode="json"), str(config.artefacts_dir), next(filter(None, texts), "")]
 
 

@@ -60,6 +60,8 @@ def _look(limit: int, pool: Pool) -> None:
     if sum(used.values()) <= limit or not busy:
         return
     largest = max(busy, key=used.__getitem__)
+    if largest not in pool.busy():  # its task has ended while it was looked at
+        return
     log.error("memory_exceeded", pid=largest, used=used[largest], limit=limit)
     cause = f"it had {used[largest] // 1024**2} MB when its queue's memory of {limit // 1024**2} MB was used up"
     try:

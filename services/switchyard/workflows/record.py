@@ -26,6 +26,8 @@ from switchyard.worker import stopping
 OPEN = "switchyard:workflows"
 #: States in which nothing of a workflow runs any more.
 ENDED = ("done", "failed")
+#: Stands for the callback where a chunk's number stands otherwise.
+CALLBACK = "callback"
 #: Redis answers that end by themselves or by an operator's hand: it starts, its disk is full, its memory is full.
 _PASSING = ("MISCONF", "OOM", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN")
 #: Connections of one process; a chunk uses one at a time, and waits for a free one.
@@ -176,14 +178,19 @@ def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[An
             yield number, loads(chunk_items) if chunk_items else [], chunk_results
 
 
-def note_cause_of_loss(workflow_id: str, chunk: int, cause: str) -> None:
-    """Keep why the process of a chunk is about to be killed; its items say so if they must be given up."""
-    client().hset(deliveries_key(workflow_id), f"cause:{chunk}", cause)
+def note_cause_of_loss(workflow_id: str, chunk: str, cause: str) -> None:
+    """Keep why the process of a chunk, or of the CALLBACK, is killed; what must be given up at last says so."""
+    key = deliveries_key(workflow_id)
+    pipe = client().pipeline()
+    pipe.hset(key, f"cause:{chunk}", cause)
+    pipe.expire(key, settings().workflow_expires)
+    pipe.execute()
 
 
-def cause_of_loss(workflow_id: str, chunk: int) -> str | None:
-    """Why the process of a chunk was killed, if it was one of us."""
-    return cast("str | None", client().hget(deliveries_key(workflow_id), f"cause:{chunk}"))
+def cause_of_loss(workflow_id: str, chunk: str) -> str:
+    """Why the process of a chunk, or of the CALLBACK, was lost: by our own doing, or as far as one can guess."""
+    cause = cast("str | None", client().hget(deliveries_key(workflow_id), f"cause:{chunk}"))
+    return cause or "it kills it, or hangs beyond its limit"
 
 
 def open_workflows(untouched_s: float) -> list[str]:
@@ -214,3 +221,11 @@ def finish(workflow_id: str, *, attempt: int | None, state: str, result: Any = N
         settings().workflow_expires,
     )
     return bool(patiently(lambda: run_script("finish", [meta_key(workflow_id), OPEN], args)))
+
+
+def end_start(
+    workflow_id: str, reason: str, *, state: str = "failed", only: tuple[str, ...] = ("waiting", "starting")
+) -> None:
+    """End the workflow that the task of this id was to fan out, if there is one and it has not got beyond that."""
+    if client().hget(meta_key(workflow_id), "state") in only:
+        finish(workflow_id, attempt=None, state=state, reason=reason)

@@ -134,8 +134,7 @@ class _Chunk:
             if stopping.is_set() or time.monotonic() > over:
                 return
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
-                cause = patiently(lambda: record.cause_of_loss(self.meta.id, self.chunk))
-                cause = cause or "it kills it, or hangs beyond its limit"
+                cause = patiently(lambda: record.cause_of_loss(self.meta.id, str(self.chunk)))
                 yield items.failure(index, f"its worker was lost each time it ran: {cause}")
                 continue
             yield items.call_alone(function, index, item, self.limit)
@@ -168,7 +167,8 @@ class _Chunk:
 
     def _hand_back(self) -> None:
         """The worker is stopping, or the chunk has had its time: what is left goes out again, as a first delivery."""
-        patiently(lambda: record.client().hdel(record.deliveries_key(self.meta.id), str(self.chunk)))
+        fields = [str(self.chunk), f"cause:{self.chunk}"]
+        patiently(lambda: record.client().hdel(record.deliveries_key(self.meta.id), *fields))
         publishing.chunks(self.meta, [self.chunk])
         log.info("chunk_handed_back", chunk=self.chunk)
 
@@ -181,11 +181,8 @@ def call_back(workflow_id: str, attempt: int) -> None:
         if meta is None or not (claims := _claim(meta, attempt)):
             return
         if claims > MAX_DELIVERIES:
-            _end(
-                workflow_id,
-                attempt,
-                f"its callback was lost {MAX_DELIVERIES} times: it kills its worker, or hangs beyond its limit",
-            )
+            cause = patiently(lambda: record.cause_of_loss(workflow_id, record.CALLBACK))
+            _end(workflow_id, attempt, f"its callback was lost {MAX_DELIVERIES} times: {cause}")
             return
         callback = current_app.tasks.get(meta.callback)
         if callback is None:

@@ -22,7 +22,7 @@ if done > 0 then
   redis.call('HSET', meta, 'updated', now)
   if found[1] == 'running' then redis.call('ZADD', open, now, ARGV[1]) end
   -- Deliveries are counted since the last progress: a chunk that gets on is not taken for one that kills its workers.
-  redis.call('HDEL', deliveries, ARGV[4])
+  redis.call('HDEL', deliveries, ARGV[4], 'cause:' .. ARGV[4])
   for _, key in ipairs({meta, results, failed, items, deliveries}) do redis.call('EXPIRE', key, ARGV[3]) end
 end
 return {found[1], all, tonumber(found[3])}

@@ -19,7 +19,15 @@ class Parameters(reports.Parameters):
     period: Period = Period.parse("2017")
 
 
+def take_all_memory():
+    hoard = [bytearray(os.urandom(1024) * 10_000) for _ in range(60)]
+    time.sleep(30)
+    return len(hoard)
+
+
 def partitions(parameters):
+    if parameters.does == "starts too large":
+        take_all_memory()
     if parameters.does == "refuses":
         raise ReportError("There is nothing to report on before 2017.")
     return [{"number": n, "does": parameters.does if n == 1 else "counts", "mark": parameters.mark}
@@ -49,13 +57,13 @@ def aggregate(partition):
         case "kills its process":
             os.kill(os.getpid(), signal.SIGKILL)
         case "takes all memory":
-            hoard = [bytearray(os.urandom(1024) * 10_000) for _ in range(60)]
-            time.sleep(30)
-            return len(hoard)
+            return take_all_memory()
     return [[partition["mark"], partition["number"]]]
 
 
 def report(partials, parameters):
+    if parameters.does == "ends too large":
+        take_all_memory()
     rows = [tuple(row) for rows in partials for row in rows]
     if parameters.does == "cannot be written":
         rows.append(("a row that is too short",))

@@ -1,0 +1,50 @@
+"""What becomes of a task whose process is about to be killed for its memory: its record says so, and the third time it is given up.
+
+Chunks and callbacks of workflows count their deliveries themselves. Any other message would come back for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.state import active_requests, revoked
+
+from switchyard.logs import get_logger
+from switchyard.workflows import record
+
+#: Kills after which a task is no bad luck any more.
+MAX_KILLS = 3
+
+_kills: Counter[str] = Counter()
+log = get_logger(__name__)
+
+
+def busy() -> list[int]:
+    """The pids of the pool's processes that run a task."""
+    return [request.worker_pid for request in list(active_requests) if request.worker_pid]
+
+
+def tell(pid: int, cause: str) -> None:
+    """Note why the process `pid` is killed. Redis is told in a thread: memory grows while one waits for it."""
+    for request in list(active_requests):
+        if request.worker_pid == pid:
+            threading.Thread(target=_noted(request, cause), daemon=True).start()
+
+
+def _noted(request: Any, cause: str) -> Callable[[], None]:
+    if request.name == "switchyard.run_chunk":
+        workflow_id, _, chunk = request.args
+        return lambda: record.note_cause_of_loss(workflow_id, str(chunk), cause)
+    if request.name == "switchyard.call_back":
+        return lambda: record.note_cause_of_loss(request.args[0], record.CALLBACK, cause)
+    _kills[request.id] += 1
+    if _kills[request.id] < MAX_KILLS:
+        return lambda: None
+    del _kills[request.id]
+    revoked.add(request.id)  # its message comes back once more, and is dropped
+    log.error("task_given_up", task=request.name, task_id=request.id, kills=MAX_KILLS, cause=cause)
+    reason = f"task {request.name} was killed {MAX_KILLS} times before it fanned out: {cause}"
+    return lambda: record.end_start(request.id, reason)
