@@ -111,10 +111,8 @@ def report(partials: list[dict[str, Any]], parameters: Parameters) -> Artefact:
         headline=[
             (f"On display, units per {PER:,}", _rounded(of_whole.get(ON_DISPLAY, Estimate(None)).value)),
             (f"Mailer only, units per {PER:,}", _rounded(of_whole.get(MAILER, Estimate(None)).value)),
-            (
-                "Display against mailer only",
-                None if times.value is None else f"{times.value:.2f} times{_interval(times)}",
-            ),
+            ("Display against mailer only", None if times.value is None else f"{times.value:.2f} times"),
+            ("95 % interval of that", None if times.low is None else f"{times.low:.2f} to {times.high:.2f}"),
             ("Stores", len(stores)),
         ],
         chart=_chart(of_whole),
