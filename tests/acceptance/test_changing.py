@@ -284,11 +284,11 @@ def _refuses_writes(checkout, disk) -> bool:
 
 def _fill(disk) -> None:
     """Leave no room at all, not even for what Redis writes next."""
-    with (disk / "ballast").open("wb") as file:
+    # Without a buffer: what it still held would be written, and fail, once more at the end.
+    with (disk / "ballast").open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(b"\0" * 65536)
-                file.flush()
         except OSError:
             return
 
