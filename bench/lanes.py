@@ -51,12 +51,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where both go, and the queues.toml that makes it so."""
+    """Where both go, the queues.toml that makes it so, and how many slots promotions' tasks find there."""
 
-    name: str
     toml: str
     short: str
     long: str
+    slots: int
 
 
 def kinds() -> Iterator[Kind]:
@@ -75,8 +75,9 @@ def layouts() -> tuple[Layout, Layout]:
     both = [config[SHORT_QUEUE], config[LONG_QUEUE]]
     slots, memory = sum(q.slots for q in both), sum(q.memory for q in both) // 1024**2
     one = f'[queues.{ONE_QUEUE}]\ntasks = ["*"]\npool = "prefork"\nconcurrency = {slots}\nmemory = "{memory}M"\n'
-    return (Layout("queue per report", (ROOT / "config" / "queues.toml").read_text(), SHORT_QUEUE, LONG_QUEUE),
-            Layout("one queue", one, ONE_QUEUE, ONE_QUEUE))  # fmt: skip
+    lanes = (ROOT / "config" / "queues.toml").read_text()
+    return (Layout(lanes, SHORT_QUEUE, LONG_QUEUE, config[LONG_QUEUE].slots),
+            Layout(one, ONE_QUEUE, ONE_QUEUE, slots))  # fmt: skip
 
 
 class Round:
@@ -85,7 +86,7 @@ class Round:
     def __init__(self, made: Bench, kind: Kind, layout: Layout) -> None:
         from switchyard.producer import app
 
-        self.app, self.bench, self.kind, self.layout = app, made, kind, layout
+        self.app, self.kind, self.layout = app, kind, layout
         self.client = made.client()
 
     def waits(self, tasks: int) -> list[float]:
@@ -110,14 +111,14 @@ class Round:
         wait_until(all_started, "coupons' tasks to start", patience=3600)
         return [started[task_id] - at for task_id, at in sent.items()]
 
-    def fill(self, waiting: int, slots: int) -> None:
+    def fill(self, waiting: int) -> None:
         """Have all slots of promotions run its tasks, and at least `waiting` of them wait."""
         arguments = itertools.cycle(self.kind.long_arguments)
 
         def full() -> bool:
             for some in itertools.islice(arguments, max(0, waiting - self.client.llen(self.layout.long))):
                 self._send(self.kind.long, some, self.layout.long)
-            return self.client.hlen("unacked") >= slots and self.client.llen(self.layout.long) >= waiting
+            return self.client.hlen("unacked") >= self.layout.slots and self.client.llen(self.layout.long) >= waiting
 
         wait_until(full, "promotions to fill its slots and its queue")
 
@@ -138,27 +139,32 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
             round_.waits(5)  # what a first task loads is not a wait
             if condition != "idle":
                 # Enough that `waiting` still wait when the last of coupons' tasks is sent.
-                round_.fill(
-                    chosen.waiting + 2 * chosen.tasks, slots=load(ROOT / "config", {}, amended=False)[LONG_QUEUE].slots
-                )
+                round_.fill(chosen.waiting + 2 * chosen.tasks)
             waits[condition] += round_.waits(chosen.tasks)
             if condition != "idle" and made.client().llen(LONG_QUEUE) < chosen.waiting:
-                raise SwitchyardError(f"Fewer than {chosen.waiting} tasks waited at the end; send more with --waiting.")
+                raise SwitchyardError(
+                    f"Fewer than {chosen.waiting} tasks waited at the end; measure fewer with --tasks."
+                )
+            refuse_failures(made)
             say(f"{kind.name}, round {number + 1} of {chosen.rounds}", condition, waits[condition][-chosen.tasks :])
             made.stop(workers)
             made.client().flushall()
     workers = made.workers(one.toml, ONE_QUEUE)
     round_ = Round(made, kind, one)
     round_.waits(5)
-    config = load(ROOT / "config", {}, amended=False)
-    round_.fill(chosen.waiting, slots=config[SHORT_QUEUE].slots + config[LONG_QUEUE].slots)
+    round_.fill(chosen.waiting)
     out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes minutes")
     waits["one queue"] = round_.waits(chosen.tasks)
-    if made.said("item_raised") or '"level": "error"' in "".join(log.read_text() for log in made.folder.glob("*.log")):
-        raise SwitchyardError("A task failed, so its slot was not held; what was measured means nothing.")
+    refuse_failures(made)
     made.stop(workers)
     made.client().flushall()
     return waits
+
+
+def refuse_failures(made: Bench) -> None:
+    """A task that fails holds no slot, and what is measured behind it means nothing."""
+    if any('"level": "error"' in log.read_text() for log in made.folder.glob("*.log")):
+        raise SwitchyardError("A task failed; run `make report R=promotions` to see why.")
 
 
 def say(what: str, condition: str, waits: list[float]) -> None:

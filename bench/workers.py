@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -54,12 +55,15 @@ class Bench:
         started = {queue: self._start(queue, command, {"QUEUE": queue}) for queue in queues}
         state = Path(self.environment["STATE_DIR"])
         for queue, process in started.items():
-            wait_until(lambda q=queue, p=process: is_ready(state, program_name(q), p.pid) or p.poll() is not None, f"worker of {queue}")  # type: ignore[misc]  # fmt: skip
-            if process.poll() is not None:
-                raise SwitchyardError(
-                    f"The worker of {queue} ended:\n{(self.folder / f'{queue}.log').read_text()[-2000:]}"
-                )
+            self._wait_until_ready(queue, process, state)
         return list(started.values())
+
+    def _wait_until_ready(self, queue: str, process: subprocess.Popen[bytes], state: Path) -> None:
+        ready = partial(is_ready, state, program_name(queue), process.pid)
+        wait_until(lambda: ready() or process.poll() is not None, f"the worker of {queue} to consume")
+        if process.poll() is not None:
+            log = (self.folder / f"{queue}.log").read_text()
+            raise SwitchyardError(f"The worker of {queue} ended:\n{log[-2000:]}")
 
     def said(self, event: str) -> bool:
         """Whether any worker has logged this event."""
@@ -102,10 +106,10 @@ def bench() -> Iterator[Bench]:
             made.stop(made.processes)
 
 
-def wait_until(condition: object, what: str, patience: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Raises SwitchyardError when the condition does not hold in time."""
     end = time.monotonic() + patience
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > end:
             raise SwitchyardError(f"Waited {patience:g} s in vain for {what}.")
         time.sleep(0.02)

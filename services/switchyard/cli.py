@@ -82,9 +82,8 @@ def _up(_: argparse.Namespace) -> None:
     from switchyard.runtime import local  # noqa: PLC0415
 
     config, queues = settings(), current_queues()
-    events.every(
-        config.config_dir, queues.reports.values()
-    )  # no process of ours would start with a schedule that is none
+    # With a schedule that is none no process would start again; what runs is left alone.
+    events.every(config.config_dir, queues.reports.values())
     local.up(config, queues, _step)
     _say_what_next()
 

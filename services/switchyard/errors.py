@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class SwitchyardError(Exception):
     """Something went wrong that Switchyard has no better words for; the lines above this one in the log say where."""
@@ -28,3 +31,10 @@ class UnknownWorkflow(WorkflowError):
 
 class ReportError(SwitchyardError):
     """A report cannot be made."""
+
+
+def refusal(error: Mapping[str, Any], *, secret: bool = False) -> str:
+    """Why pydantic refuses a value (an entry of `ValidationError.errors()`), and the value unless it is missing or `secret`."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    got = "" if secret or error["type"] == "missing" else f", got {error['input']!r}"
+    return f"{message[0].lower()}{message[1:]}{got}"

@@ -10,7 +10,7 @@ from typing import Any
 from celery.schedules import ParseException, crontab
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from switchyard.errors import ConfigError
+from switchyard.errors import ConfigError, refusal
 from switchyard.report import Report
 
 
@@ -71,19 +71,19 @@ def _event(name: str, table: Any) -> Event:
         expected = f" Expected one of: {', '.join(k for k in Event.model_fields if k != 'name')}." * (
             error["type"] == "extra_forbidden"
         )
-        message = error["msg"].removeprefix("Value error, ").lower()
-        raise ConfigError(f'events.toml: events."{name}".{key}: {message}, got {error["input"]!r}.{expected}') from exc
+        raise ConfigError(f'events.toml: events."{name}".{key}: {refusal(error)}.{expected}') from exc
 
 
 def of_reports(reports: Iterable[Report]) -> tuple[Event, ...]:
     """The event of each report. Raises ConfigError for a schedule that is none."""
+    return tuple(_of_report(report) for report in reports)
+
+
+def _of_report(report: Report) -> Event:
     try:
-        return tuple(Event(name=r.event, workflow=r.start_task, schedule=r.schedule) for r in reports)
+        return Event(name=report.event, workflow=report.start_task, schedule=report.schedule)
     except ValidationError as exc:
-        error = exc.errors()[0]
-        place = next(f"reports.{r.name}.schedule" for r in reports if r.schedule == error["input"])
-        message = error["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"queues.toml: {place}: {message}, got {error['input']!r}.") from exc
+        raise ConfigError(f"queues.toml: reports.{report.name}.schedule: {refusal(exc.errors()[0])}.") from exc
 
 
 def every(config_dir: Path, reports: Iterable[Report]) -> tuple[Event, ...]:

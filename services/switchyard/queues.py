@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from switchyard.errors import ConfigError
+from switchyard.errors import ConfigError, refusal
 from switchyard.queue import DEFAULT_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
 from switchyard.report import DERIVED_KEYS, QUEUE_KEYS, REPORT_KEYS, Report
 
@@ -219,9 +219,7 @@ def _place(layers: Sequence[tuple[str, Mapping[str, Any]]], error: Any) -> str:
 def _sentence(place: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown key. {expected(str(error['loc'][0]), (*SHAPE_KEYS, *RUN_TIME_KEYS))}"
-    message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] == "missing" else f", got {error['input']!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{got}."
+    return f"{place}: {refusal(error)}."
 
 
 def expected(word: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from switchyard.errors import ConfigError
+from switchyard.errors import ConfigError, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,9 +87,7 @@ class EnvironmentSettings(BaseSettings):
 def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
     name, *path = (str(part) for part in error["loc"])
     secret = "SecretStr" in str(cls.model_fields[name].annotation)
-    got = "" if secret else f", got {error['input']!r}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{'__'.join([name, *path]).upper()}: {message[0].lower()}{message[1:]}{got}."
+    return f"{'__'.join([name, *path]).upper()}: {refusal(error, secret=secret)}."
 
 
 class Settings(EnvironmentSettings):

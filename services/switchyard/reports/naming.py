@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from switchyard.errors import ReportError
+from switchyard.queues import bad_name
 from switchyard.reports.artefact import Artefact
 
 #: What an artefact is made into. A folder of artefacts holds nothing else that is ours.
 SUFFIXES = ("csv", "html")
 #: Longest readable part of a name: together with a report's name and a draft's ending it stays below 255 bytes.
 _SLUG = 60
-_REPORT = re.compile(r"[a-z][a-z0-9_]*")
 _STEM = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9]+)*-[0-9a-f]{12}")
 
 
@@ -46,7 +46,7 @@ def stem(artefact: Artefact, facts: Facts) -> str:
 
 def is_report(name: str) -> bool:
     """Whether a report can have this name; then it can name a folder as well."""
-    return _REPORT.fullmatch(name) is not None
+    return bad_name(name) is None
 
 
 def is_stem(name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from switchyard.errors import ReportError
+from switchyard.errors import ReportError, refusal
 
 
 class Parameters(BaseModel):
@@ -32,11 +32,9 @@ def _sentence(model: type[Parameters], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields) or "none"
         return f"{name}: the report has no such parameter; it takes: {known}."
-    message = error["msg"].removeprefix("Value error, ")
     if not name:  # a check of several together
-        return f"{message}."
-    got = "" if error["type"] == "missing" else f", got {error['input']!r}"
-    return f"{name}: {message[0].lower()}{message[1:]}{got}."
+        return f"{error['msg'].removeprefix('Value error, ')}."
+    return f"{name}: {refusal(error)}."
 
 
 def as_text(parameters: Parameters) -> dict[str, str]:

@@ -31,10 +31,11 @@ def tell(pid: int, cause: str) -> None:
     """Note why the process `pid` is killed. Redis is told in a thread: memory grows while one waits for it."""
     for request in list(active_requests):
         if request.worker_pid == pid:
-            threading.Thread(target=_noted(request, cause), daemon=True).start()
+            threading.Thread(target=_note(request, cause), daemon=True).start()
 
 
-def _noted(request: Any, cause: str) -> Callable[[], None]:
+def _note(request: Any, cause: str) -> Callable[[], None] | None:
+    """What Redis is to be told, if anything."""
     if request.name == "switchyard.run_chunk":
         workflow_id, _, chunk = request.args
         return lambda: record.note_cause_of_loss(workflow_id, str(chunk), cause)
@@ -42,7 +43,7 @@ def _noted(request: Any, cause: str) -> Callable[[], None]:
         return lambda: record.note_cause_of_loss(request.args[0], record.CALLBACK, cause)
     _kills[request.id] += 1
     if _kills[request.id] < MAX_KILLS:
-        return lambda: None
+        return None
     del _kills[request.id]
     revoked.add(request.id)  # its message comes back once more, and is dropped
     log.error("task_given_up", task=request.name, task_id=request.id, kills=MAX_KILLS, cause=cause)
