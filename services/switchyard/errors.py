@@ -29,6 +29,29 @@ class UnknownWorkflow(WorkflowError):
     """No workflow has this id; it may have expired. Ids are printed when a workflow starts."""
 
 
+class EventRefused(SwitchyardError):
+    """The event starts nothing: it is no CloudEvent, or nothing here waits for it. Nothing was started."""
+
+
+class EventUnwanted(EventRefused):
+    """The event is a CloudEvent, and nothing here waits for it. Nothing was started."""
+
+
+class EventConflict(EventRefused):
+    """Another event with this source and id was accepted before. Give each event an id of its own."""
+
+
+class Unavailable(SwitchyardError):
+    """Nothing can be accepted right now. Send it again; an event that was accepted after all starts nothing twice."""
+
+    #: Seconds after which to try again.
+    retry_after = 5
+
+
+class Unroutable(SwitchyardError):
+    """No queue takes this message; it was not sent. Declare the queue that is to take it before publishing."""
+
+
 class ReportError(SwitchyardError):
     """A report cannot be made."""
 
@@ -36,5 +59,11 @@ class ReportError(SwitchyardError):
 def refusal(error: Mapping[str, Any], *, secret: bool = False) -> str:
     """Why pydantic refuses a value (an entry of `ValidationError.errors()`), and the value unless it is missing or `secret`."""
     message = str(error["msg"]).removeprefix("Value error, ")
-    got = "" if secret or error["type"] == "missing" else f", got {error['input']!r}"
+    got = "" if secret or error["type"] == "missing" else f", got {shown(error['input'])}"
     return f"{message[0].lower()}{message[1:]}{got}"
+
+
+def shown(value: object) -> str:
+    """A value as a sentence quotes it: as Python writes it, and not much of it."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 DEFAULT_QUEUE = "default"
+#: The queue that other applications publish events to; it has no worker, and no table.
+EVENTS_QUEUE = "events"
 #: Stands alone in the default queue's `tasks`: every task that no other queue takes.
 EVERYTHING_ELSE = "*"
 #: Pools whose tasks are greenlets in one process.
@@ -67,6 +69,9 @@ class Queue(BaseModel):
     cpus: float = Field(1.0, gt=0, description="Processors of its container")
     prefetch: int | None = Field(
         None, ge=0, description="Messages reserved per slot; 0: no bound; unset: what suits the pool"
+    )
+    max_waiting: int | None = Field(
+        None, ge=1, description="Messages beyond which no event is taken in that starts work here; unset: no bound"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Its log level")
     events: bool = Field(

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from switchyard.errors import ConfigError, refusal
-from switchyard.queue import DEFAULT_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
+from switchyard.queue import DEFAULT_QUEUE, EVENTS_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
 from switchyard.report import DERIVED_KEYS, QUEUE_KEYS, REPORT_KEYS, Report
 
 #: Seconds a task that ended at its limit has to be recorded and acknowledged before it is taken for lost.
@@ -72,10 +72,21 @@ class Queues(BaseModel):
         """Seconds without progress after which nothing can be at work on a workflow any more."""
         return max(queue.chunk_time_limit for queue in self.by_name.values()) + STALL_MARGIN
 
-    def refusals(self, tasks: Iterable[str]) -> list[str]:
-        """What is wrong between the globs and the tasks that really exist: one sentence each."""
+    def refusals(self, tasks: Iterable[str], workflows: Mapping[str, str] | None = None) -> list[str]:
+        """What is wrong between the globs, the tasks that really exist, and the workflows that events start: one sentence each.
+
+        Workflows come as key of the configuration = task.
+        """
         names = sorted(task for task in tasks if not any(fnmatchcase(task, own) for own in OWN_TASKS))
-        return [*self._globs_without_tasks(names), *self._tasks_without_one_queue(names)]
+        missing = [f"{key}: the app has no task {task!r}. {expected(task, names)}"
+                   for key, task in (workflows or {}).items() if task not in names]  # fmt: skip
+        return [*self._globs_without_tasks(names), *self._tasks_without_one_queue(names), *missing]
+
+    def untaken(self, workflows: Mapping[str, str]) -> list[str]:
+        """A sentence for each workflow that no queue takes, as far as that can be told without the app."""
+        globs = [glob for queue in self.by_name.values() for glob in queue.tasks]
+        return [f"{key}: no queue takes the task {task!r}; add it to a queue's tasks. {expected(task, globs)}"
+                for key, task in workflows.items() if not any(fnmatchcase(task, glob) for glob in globs)]  # fmt: skip
 
     def _globs_without_tasks(self, names: list[str]) -> Iterable[str]:
         for queue in self.by_name.values():
@@ -115,6 +126,11 @@ def parse(source: Mapping[str, Any], overrides: Mapping[str, Mapping[str, str]],
             continue
         if name not in derived and (bad := bad_name(name)):
             problems.append(f"{where}: queues.{name}: {bad}")
+            continue
+        if name == EVENTS_QUEUE:
+            problems.append(
+                f"{where}: queues.{name}: events from other applications wait in the queue of this name; take another."
+            )
             continue
         if name in derived:
             problems += [f"{where}: queues.{name}.{key}: its report decides it; remove the key." for key in own if key in DERIVED_KEYS]  # fmt: skip
@@ -178,8 +194,8 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(config_dir: Path, overrides: Mapping[str, Mapping[str, str]], *, amended: bool = True) -> Queues:
     """Queues from `config_dir`/queues.toml, `amended` by queues.local.toml beside it. Raises ConfigError."""
-    source, amendment = _read(config_dir / "queues.toml"), config_dir / "queues.local.toml"
-    local = _read(amendment) if amended and amendment.exists() else {}
+    source, amendment = read_toml(config_dir / "queues.toml"), config_dir / "queues.local.toml"
+    local = read_toml(amendment) if amended and amendment.exists() else {}
     where = "queues.toml with queues.local.toml" if local else "queues.toml"
     return parse(_amended(source, local), overrides, where=where)
 
@@ -190,7 +206,8 @@ def _amended(source: Mapping[str, Any], local: Mapping[str, Any], depth: int = 2
     return {**source, **local, **{key: _amended(source[key], local[key], depth - 1) for key in both}}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of one of our files. Raises ConfigError."""
     try:
         return tomllib.loads(path.read_text())
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""One report's table in queues.toml: its keys, and the two queues, the tasks and the event that follow from its name."""
+"""One report's table in queues.toml: its keys, and the two queues and the tasks that follow from its name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from switchyard.queue import Queue
 
 #: Gives a worker the tasks of its report.
 TASKS_MODULE = "switchyard.reports.tasks"
+#: Starts a report; its data names which, and holds the parameters.
+REPORT_EVENT = "report.requested"
 #: What a report's table says of its queues: all of a queue's keys but those that the report itself decides.
 DERIVED_KEYS = ("name", "tasks", "imports")
 QUEUE_KEYS = tuple(key for key in Queue.model_fields if key not in DERIVED_KEYS)
@@ -66,11 +68,6 @@ class Report(BaseModel):
     def prune_task(self) -> str:
         """The task that removes artefacts that are no longer kept."""
         return f"reports.{self.name}.prune"
-
-    @property
-    def event(self) -> str:
-        """The event that starts it."""
-        return f"report.{self.name}.requested"
 
     @property
     def queues(self) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kombu import Exchange
@@ -21,7 +23,7 @@ DEFAULT_EXCHANGE_TYPE = "topic"
 DEFAULT_ROUTING_KEY = "task.default"
 
 log = get_logger(__name__)
-_read: tuple[tuple[float, ...], Queues] | None = None
+_read: tuple[tuple[int, ...], Queues] | None = None
 
 
 def current_queues() -> Queues:
@@ -31,8 +33,7 @@ def current_queues() -> Queues:
     """
     global _read  # noqa: PLW0603  one cache for the process, replaced whole
     config = settings()
-    files = [config.config_dir / name for name in ("queues.toml", "queues.local.toml")]
-    stamp = tuple(file.stat().st_mtime_ns if file.exists() else 0.0 for file in files)
+    stamp = tuple(_modified(f"{config.config_dir}/{name}") for name in ("queues.toml", "queues.local.toml"))
     if _read is None or _read[0] != stamp:
         try:
             found = queues.load(config.config_dir, config.queues)
@@ -45,6 +46,14 @@ def current_queues() -> Queues:
             log.warning("queues_not_reread", reason=str(exc))
             _read = stamp, _read[1]
     return _read[1]
+
+
+def _modified(path: str) -> int:
+    """When the file changed, 0 if there is none. Asked for each message that is published: text is cheaper than a Path."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 def _known(found: Queues, task: str, queue: str) -> None:
@@ -67,6 +76,7 @@ def consumed_queue(name: str) -> KombuQueue:
     return KombuQueue(name, Exchange(name, type="direct"), routing_key=name)
 
 
+@cache
 def published_queue(name: str) -> KombuQueue:
     """The queue as our publishers address it: by its own name, on the nameless exchange.
 

@@ -67,6 +67,9 @@ BAD_TABLES = [
     ({"pool": "gevent", "prefetch": 1}, "queues.a.prefetch: one message per slot makes a gevent worker poll"),
     ({"pool": "eventlet", "prefetch": 1}, "queues.a.prefetch: one message per slot makes a eventlet worker poll"),
     ({"prefetch": -1}, "queues.a.prefetch: input should be greater than or equal to 0, got -1"),
+    # a bound lets something through
+    ({"max_waiting": 0}, "queues.a.max_waiting: input should be greater than or equal to 1, got 0"),
+    ({"max_waiting": "many"}, "queues.a.max_waiting: input should be a valid integer"),
     # levels are Python's, in upper case
     ({"log_level": "info"}, "queues.a.log_level: input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"),
     ({"events": "maybe"}, "queues.a.events: input should be a valid boolean"),
@@ -115,6 +118,23 @@ def test_a_bad_queue_name_is_refused(name: str) -> None:
     assert f"queues.{name}: bad name; expected a-z, 0-9 and single _, starting with a letter." in refusal(
         queues={name: {}}
     )
+
+
+def test_the_queue_of_events_cannot_be_had() -> None:
+    """Other applications publish events to it; a worker there would take them for tasks."""
+    said = refusal(queues={"events": {"concurrency": 3}})
+    assert (
+        said
+        == "queues.toml: queues.events: events from other applications wait in the queue of this name; take another."
+    )
+    assert "events_queue" in parsed(queues={"events_queue": {}}).by_name
+
+
+def test_a_queue_has_no_bound_unless_one_is_set() -> None:
+    """In its own table or in the defaults."""
+    assert parsed(queues={"a": {}})["a"].max_waiting is None
+    found = parsed(defaults={"max_waiting": 9}, queues={"a": {"max_waiting": 2}, "b": {}})
+    assert (found["a"].max_waiting, found["b"].max_waiting, found["default"].max_waiting) == (2, 9, 9)
 
 
 def test_only_good_names_make_queues_of_all_that_can_be_typed() -> None:
@@ -312,6 +332,32 @@ def test_where_nothing_is_refused_the_routes_send_every_task_to_its_one_queue() 
                 routed = {route["queue"] for glob, route in found.routes().items() if fnmatchcase(task, glob)}
                 assert routed == ({queue} - {"default"})
     assert 10 < silent < MANY, "the random tables must be of both kinds"
+
+
+@pytest.mark.parametrize(
+    ("tables", "workflow", "sentence"),
+    [
+        # taken by name, by a glob, by the queue that takes the rest
+        ({"default": ["a"]}, "a", None),
+        ({"b_queue": ["b.*"]}, "b.one", None),
+        ({"default": ["*"]}, "zzz", None),
+        # by a report's queue
+        ({"default": []}, "reports.sales", None),
+        # taken by none, close to a glob or not
+        ({"default": ["refresh_products"]}, "refresh_product",
+         "no queue takes the task 'refresh_product'; add it to a queue's tasks. Did you mean 'refresh_products'?"),
+        ({"b_queue": ["b.*"]}, "zzz",
+         "no queue takes the task 'zzz'; add it to a queue's tasks. Expected one of: b.*, reports.sales, "),
+    ],
+)  # fmt: skip
+def test_a_workflow_that_no_queue_takes_is_told_by_its_key(
+    tables: dict[str, list[str]], workflow: str, sentence: str | None
+) -> None:
+    """As far as globs can tell: which tasks exist, only the app knows."""
+    queues = {name: {"tasks": globs} for name, globs in tables.items()}
+    said = parsed(queues=queues, reports={"sales": {"module": "m"}}).untaken({"events.toml: x.workflow": workflow})
+    assert len(said) == (sentence is not None)
+    assert all(line.startswith(f"events.toml: x.workflow: {sentence}") for line in said)
 
 
 def test_the_default_queue_always_exists() -> None:

@@ -125,7 +125,9 @@ def test_the_stop_signal_goes_to_the_main_process_and_the_kill_to_the_group() ->
         assert int(found["stopwaitsecs"]) == wait
 
 
-@pytest.mark.parametrize("name", ["redis", "beat", "flower", "supplier", "seed", "worker", "supervisord"])
+@pytest.mark.parametrize(
+    "name", ["redis", "producer", "consumer", "clock", "flower", "supplier", "seed", "worker", "supervisord"]
+)
 def test_a_queue_named_like_another_program_collides_with_none(name: str) -> None:
     """Its program, log and readiness file are a worker's."""
     text = supervisor.programs(some(**{name: {}}))
@@ -178,7 +180,7 @@ def test_supervisord_itself_reads_what_is_written(
     found = json.loads(
         python(f"CONF = {str(written.conf)!r}" + READ_BY_SUPERVISORD, PYTHON="/a python", STATE_DIR=str(state))
     )
-    assert {"worker-default", "worker-a", "redis", "beat", "flower"} <= found.keys()
+    assert {"worker-default", "worker-a", "redis", "producer", "consumer", "clock", "flower"} <= found.keys()
     command, environment, stopasgroup, killasgroup, wait, log, _ = found["worker-a"]
     assert command == '"/a python" -m switchyard worker'
     assert environment == {"QUEUE": "a", "ODD": 'of worker-a, "100 %" x'}
@@ -211,12 +213,23 @@ def stall(tmp_path: Path, config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_globs_are_compared_with_the_tasks_that_really_exist(stall: Path) -> None:
     """Imported by the app and by the queues' `imports`; a project that prints at import is understood."""
     good = some(a={"tasks": ["stall.a"], "imports": ["stall.tasks"]}, b={"tasks": ["stall.b"]})
-    assert refusals(settings(), good) == []
+    assert refusals(settings(), good, {}) == []
     bad = some(a={"tasks": ["stall.a", "stall.c"], "imports": ["stall.tasks"]})
-    assert refusals(settings(), bad) == [
+    assert refusals(settings(), bad, {}) == [
         "queues.a.tasks: 'stall.c' matches no task. Did you mean 'stall.b'?",
         "Task 'stall.b' is taken by no queue; add it to a queue's tasks, or set queues.default.tasks = [\"*\"].",
     ]
+
+
+def test_a_workflow_of_events_toml_is_a_task_of_the_app(stall: Path) -> None:
+    """Told by its key, after what is wrong with queues.toml."""
+    queues = some(default={"tasks": ["*"], "imports": ["stall.tasks"]})
+    assert refusals(settings(), queues, {"events.toml: x.workflow": "stall.a"}) == []
+    said = refusals(settings(), queues, {"x.workflow": "stall.a", "y.workflow": "stall.c", "z.workflow": "zzz"})
+    assert said[0] == "y.workflow: the app has no task 'stall.c'. Did you mean 'stall.b'?"
+    assert said[1:] == ["z.workflow: the app has no task 'zzz'. Expected one of: stall.a, stall.b."]
+    said = refusals(settings(), some(a={"tasks": ["stall.a", "stall.b"]}), {"x.workflow": "zzz"})
+    assert [line.split(":")[0] for line in said] == ["queues.a.tasks", "queues.a.tasks", "x.workflow"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +245,7 @@ def test_globs_are_compared_with_the_tasks_that_really_exist(stall: Path) -> Non
 def test_a_module_that_cannot_be_imported_is_named_with_its_traceback(stall: Path, code: str, error: str) -> None:
     """By the key that asks for it; what would follow from it is not told as well."""
     (stall / "stall" / "broken.py").write_text(code + "\n")
-    (said,) = refusals(settings(), some(a={"tasks": ["stall.a"], "imports": ["stall.broken", "stall.tasks"]}))
+    (said,) = refusals(settings(), some(a={"tasks": ["stall.a"], "imports": ["stall.broken", "stall.tasks"]}), {})
     assert said.startswith("queues.a.imports: 'stall.broken' cannot be imported:\nTraceback")
     assert error in said
 
@@ -258,7 +271,7 @@ def reports(stall: Path) -> Callable[..., list[str]]:
             (stall / "stall" / f"{name}.py").write_text(text)
         lines = [f'[reports.{name}]\nmodule = "stall.{name}"\n' for name in texts]
         (stall / "config" / "queues.toml").write_text('[queues.default]\ntasks = ["*"]\n' + "".join(lines))
-        return refusals(settings(), with_reports(**{name: f"stall.{name}" for name in texts}))
+        return refusals(settings(), with_reports(**{name: f"stall.{name}" for name in texts}), {})
 
     return ask
 
@@ -299,7 +312,7 @@ def test_every_report_that_cannot_be_imported_is_told(reports: Callable[..., lis
 
 def test_a_missing_report_module_is_told_by_its_key(stall: Path) -> None:
     """Misspelt, or not written yet."""
-    (said,) = refusals(settings(), with_reports(sales="stall.seles"))
+    (said,) = refusals(settings(), with_reports(sales="stall.seles"), {})
     assert said.startswith("reports.sales.module: 'stall.seles' cannot be imported:\nTraceback")
     assert said.strip().endswith("No module named 'stall.seles'")
 
@@ -309,8 +322,8 @@ def test_an_app_that_cannot_be_imported_is_named(stall: Path, monkeypatch: pytes
     monkeypatch.setenv("CELERY_APP", "stall.celary:app")
     settings.cache_clear()
     with pytest.raises(ConfigError, match=r"CELERY_APP: 'stall.celary:app' cannot be imported:\n(.|\n)*celary"):
-        refusals(settings(), some())
+        refusals(settings(), some(), {})
     monkeypatch.delenv("CELERY_APP")
     settings.cache_clear()
     with pytest.raises(ConfigError, match="CELERY_APP is not set"):
-        refusals(settings(), some())
+        refusals(settings(), some(), {})

@@ -134,7 +134,7 @@ def test_the_written_module_is_a_report_whose_tasks_its_queues_take(
     """`make render` and `make up` have nothing to say against it."""
     write("returns")
     found = queues.load(checkout / "config", {})
-    assert refusals(Settings.load(), found) == []
+    assert refusals(Settings.load(), found, {}) == []
     monkeypatch.syspath_prepend(checkout / "services")
     for name in [name for name in sys.modules if name.split(".")[0] == "stall"]:
         monkeypatch.delitem(sys.modules, name)

@@ -94,6 +94,12 @@ def test_the_worker_never_imports_the_producer() -> None:
     assert doors("switchyard.worker", closed_to="switchyard.producer") == []
 
 
+def test_what_an_event_starts_is_found_without_a_door_and_without_a_worker() -> None:
+    """All doors lead through it."""
+    assert doors("switchyard.events", closed_to="switchyard.producer") == []
+    assert doors("switchyard.events", closed_to="switchyard.worker") == []
+
+
 def test_queues_is_pure() -> None:
     """It knows files and errors: no settings, no Celery, no Redis."""
     for module, ours in (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from switchyard.health import program_name
 from switchyard.queue import Queue
 from switchyard.queues import Queues
-from switchyard.worker.health import program_name
 
 HEADER = """\
 ; Rendered from config/queues.toml by `make render`; edits here are lost.

@@ -1,10 +1,11 @@
-"""The tasks that really exist, asked of the fork's app in a process of its own; compared with what the queues take."""
+"""The tasks that really exist, asked of the fork's app in a process of its own; compared with what queues take and events start."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from switchyard.errors import ConfigError
 from switchyard.queues import Queues
@@ -33,8 +34,11 @@ print("\\n" + json.dumps({"tasks": sorted(app.tasks), "broken": broken}))
 """
 
 
-def refusals(config: Settings, queues: Queues) -> list[str]:
-    """What is wrong between queues.toml and the app's tasks. Raises ConfigError when the app itself cannot be imported."""
+def refusals(config: Settings, queues: Queues, workflows: Mapping[str, str]) -> list[str]:
+    """What is wrong between the app's tasks, queues.toml, and the workflows of events.toml, which come as key = task.
+
+    Raises ConfigError when the app itself cannot be imported.
+    """
     if not config.celery_app:
         raise ConfigError(
             "CELERY_APP is not set; it names your Celery app, such as proj.celery:app. It belongs in .env."
@@ -48,7 +52,7 @@ def refusals(config: Settings, queues: Queues) -> list[str]:
     if done.returncode != 0:
         raise ConfigError(f"CELERY_APP: {config.celery_app!r} cannot be imported:\n{done.stderr.strip()}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return list(dict.fromkeys(found["broken"])) or queues.refusals(found["tasks"])
+    return list(dict.fromkeys(found["broken"])) or queues.refusals(found["tasks"], workflows)
 
 
 def _imports(queues: Queues) -> list[tuple[str, str]]:

@@ -59,6 +59,7 @@ def _record_start(workflow_id: str, task: str, kwargs: dict[str, Any]) -> None:
     pipe.hset(key, mapping=fields)
     pipe.expire(key, settings().workflow_expires)
     pipe.zadd(record.OPEN, {workflow_id: now})
+    pipe.zadd(record.INDEX, {workflow_id: now})
     pipe.execute()
 
 
@@ -66,6 +67,7 @@ def _taken_back(workflow_id: str) -> str:
     """Forget a workflow whose message was not taken, and say whether that worked: else the sweep may start it yet."""
     try:
         record.client().delete(record.meta_key(workflow_id))
+        record.client().zrem(record.INDEX, workflow_id)
     except redis.RedisError:
         return (
             f"whether {workflow_id} was started is not known: `make workflow W={workflow_id}` tells when Redis is back."
@@ -95,7 +97,7 @@ def fan_out(
     fields = {**names, **origin, "attempt": 1, "chunk_size": chunk_size, "concurrency": concurrency}
     args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
     state, was_each, was_callback = patiently(
-        lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN], args)
+        lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN, record.INDEX], args)
     )
     if (was_each, was_callback) not in (("", ""), tuple(names.values())):
         raise WorkflowError(

@@ -94,5 +94,5 @@ def _start_again(meta: record.Meta) -> None:
             meta.id, attempt=None, state="failed", reason="the task that fans it out was lost; start it again"
         )
         return
-    with bound_contextvars(workflow_id=meta.id):
+    with bound_contextvars(workflow_id=meta.id, **({"event_id": meta.event_id} if meta.event_id else {})):
         patiently(lambda: current_app.send_task(meta.name, kwargs=meta.arguments, task_id=meta.id))

@@ -23,7 +23,13 @@ from switchyard.logs import get_logger
 from switchyard.settings import settings
 from switchyard.worker import stopping
 
-OPEN = "switchyard:workflows"
+#: Sorted sets of ids: workflows that have not ended by their last progress, and all of them by when they were made.
+OPEN, INDEX = "switchyard:workflows", "switchyard:workflows:all"
+#: Workflows that an event has made and nobody has published yet, by when that was; and a list that is not empty while there
+#: may be new ones, for somebody to block on.
+OUTBOX, WAKE = "switchyard:outbox", "switchyard:outbox:wake"
+#: Most that may wait there: the starter has been away for long, or the broker takes nothing.
+OUTBOX_MAX = 100_000
 #: States in which nothing of a workflow runs any more.
 ENDED = ("done", "failed")
 #: Stands for the callback where a chunk's number stands otherwise.
@@ -79,10 +85,14 @@ def _client(pid: int) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
+def script_source(name: str) -> str:
+    """One of `lua/`."""
+    return (files("switchyard.workflows") / "lua" / f"{name}.lua").read_text()
+
+
 @cache
 def _script(name: str) -> Script:
-    source = (files("switchyard.workflows") / "lua" / f"{name}.lua").read_text()
-    return client().register_script(source)
+    return client().register_script(script_source(name))
 
 
 def run_script(name: str, keys: list[str], args: Iterable[Any]) -> Any:
@@ -136,6 +146,9 @@ class Meta:
     result: Any
     reason: str
     arguments: dict[str, Any] | None
+    event_id: str
+    event_source: str
+    event_type: str
 
     @property
     def ended(self) -> bool:
@@ -155,7 +168,9 @@ class Meta:
             callback=fields.get("callback", ""), attempt=int(fields.get("attempt") or 1),
             created=float(fields.get("created") or 0), updated=float(fields.get("updated") or 0),
             result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""),
-            arguments=loads(fields["arguments"]) if fields.get("arguments") else None, **number,
+            arguments=loads(fields["arguments"]) if fields.get("arguments") else None,
+            event_id=fields.get("event_id", ""), event_source=fields.get("event_source", ""),
+            event_type=fields.get("event_type", ""), **number,
         )  # fmt: skip
 
 
@@ -224,8 +239,20 @@ def finish(workflow_id: str, *, attempt: int | None, state: str, result: Any = N
 
 
 def end_start(
-    workflow_id: str, reason: str, *, state: str = "failed", only: tuple[str, ...] = ("waiting", "starting")
+    workflow_id: str,
+    reason: str,
+    *,
+    state: str = "failed",
+    only: tuple[str, ...] = ("waiting", "starting"),
+    result: Any = None,
 ) -> None:
-    """End the workflow that the task of this id was to fan out, if there is one and it has not got beyond that."""
+    """End the workflow that the task of this id was to fan out, if there is one and it has not got beyond that.
+
+    A `result` that JSON cannot carry is left out.
+    """
     if client().hget(meta_key(workflow_id), "state") in only:
-        finish(workflow_id, attempt=None, state=state, reason=reason)
+        try:
+            dumps(result)
+        except (TypeError, ValueError):
+            result = None
+        finish(workflow_id, attempt=None, state=state, reason=reason, result=result)
