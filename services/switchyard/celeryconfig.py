@@ -5,7 +5,7 @@ The names are Celery's own: https://docs.celeryq.dev/en/stable/userguide/configu
 
 from __future__ import annotations
 
-from switchyard import events, hooks, queue, routing
+from switchyard import hooks, queue, routing
 from switchyard.settings import settings
 
 hooks.connect()
@@ -15,6 +15,9 @@ _queues = routing.current_queues()
 _own = _queues[_config.queue] if _config.queue else None
 
 broker_url = _config.broker_url()
+# Raises where the stock transport drops a message. Another kind of broker, such as sentinel://, has kombu's own.
+if broker_url.startswith(("redis://", "rediss://")):
+    broker_transport = "switchyard.broker.transport:Transport"
 result_backend = _config.result_backend_url()
 
 accept_content = ["application/json"]
@@ -60,12 +63,6 @@ result_backend_thread_safe = True
 redis_max_connections = 2 * max(q.slots for q in _queues.by_name.values()) + 20
 
 timezone = _config.timezone
-_reports = _queues.reports.values()
-beat_schedule = {
-    **events.beat_schedule(events.every(_config.config_dir, _reports)),
-    **events.pruning(_reports),
-}
-beat_schedule_filename = str(_config.state_dir / "run" / "beat-schedule")
 
 # Log lines are ours (hooks.py); Celery would replace the root logger and wrap standard output.
 worker_hijack_root_logger = False

@@ -7,11 +7,11 @@ from typing import Any
 from celery import signals
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
-from switchyard import logs
+from switchyard import health, logs
 from switchyard.errors import SwitchyardError
 from switchyard.routing import current_queues
 from switchyard.settings import settings
-from switchyard.worker import health, memory, stopping
+from switchyard.worker import memory, stopping
 
 #: What the corridor carries from message to message, in this header.
 CORRIDOR = ("event_id", "workflow_id", "attempt")
@@ -30,7 +30,6 @@ def connect() -> None:
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_note_readiness_of_worker)
-    signals.beat_init.connect(_note_readiness_of_beat)
     signals.worker_shutting_down.connect(_stop)
 
 
@@ -63,11 +62,11 @@ def _unbind_ids(task: Any, **_: Any) -> None:
     bind_contextvars(**(getattr(task.request, "ids_before", None) or {}))
 
 
-def _end_workflow_of_start_without_fan_out(sender: Any = None, **_: Any) -> None:
+def _end_workflow_of_start_without_fan_out(sender: Any = None, result: Any = None, **_: Any) -> None:
     request = sender.request
     # Only a task that `workflows.start` published carries its own id as the workflow's: any other costs nothing here.
     if (getattr(request, HEADER, None) or {}).get("workflow_id") == request.id:
-        _end(request.id, "its task ended without fanning out", state="done", only=("waiting",))
+        _end(request.id, "its task ended without fanning out", state="done", only=("waiting",), result=result)
 
 
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
@@ -88,11 +87,16 @@ def _end_workflow_of_unknown_start(id: str | None = None, name: str = "", **_: A
 
 
 def _end(
-    workflow_id: str, reason: str, *, state: str = "failed", only: tuple[str, ...] = ("waiting", "starting")
+    workflow_id: str,
+    reason: str,
+    *,
+    state: str = "failed",
+    only: tuple[str, ...] = ("waiting", "starting"),
+    result: Any = None,
 ) -> None:
     from switchyard.workflows import record  # noqa: PLC0415  workflows are not loaded by a process that only publishes
 
-    record.end_start(workflow_id, reason, state=state, only=only)
+    record.end_start(workflow_id, reason, state=state, only=only, result=result)
 
 
 def _watch_memory(sender: Any, **_: Any) -> None:
@@ -108,10 +112,6 @@ def _note_readiness_of_worker(**_: Any) -> None:
     config = settings()
     if config.queue:  # a worker that somebody started by hand is none of the deployment's programs
         health.note_ready(config.state_dir, health.program_name(config.queue))
-
-
-def _note_readiness_of_beat(**_: Any) -> None:
-    health.note_ready(settings().state_dir, "beat")
 
 
 def _stop(**_: Any) -> None:

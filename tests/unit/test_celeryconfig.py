@@ -12,7 +12,6 @@ import pytest
 from celery import Celery
 from celery.app.defaults import SETTING_KEYS
 from celery.exceptions import QueueNotFound
-from celery.schedules import crontab
 
 from switchyard import hooks, queues, routing
 from switchyard.errors import ConfigError
@@ -89,7 +88,7 @@ def test_every_name_is_a_setting_that_celery_knows(load: Callable[..., ModuleTyp
         if not name.startswith("_") and not isinstance(value, ModuleType) and name not in ("settings", "annotations")
     }  # fmt: skip
     assert ours - SETTING_KEYS - READ_WITHOUT_A_DEFAULT == set()
-    assert {"broker_url", "task_queues", "task_routes", "beat_schedule", "worker_prefetch_multiplier"} <= ours
+    assert {"broker_url", "task_queues", "task_routes", "timezone", "worker_prefetch_multiplier"} <= ours
 
 
 def test_one_backend_serves_all_greenlets(app: Celery) -> None:
@@ -247,17 +246,6 @@ def test_a_task_is_acknowledged_when_it_has_ended(load: Callable[..., ModuleType
     assert module.task_reject_on_worker_lost is True
 
 
-def test_the_clock_has_the_schedules_of_events_toml_and_the_sweep(
-    load: Callable[..., ModuleType], config_dir: Path
-) -> None:
-    """In the zone of TIMEZONE."""
-    (config_dir / "events.toml").write_text('[events."a.b"]\nworkflow = "w"\nschedule = "5 2 * * 1"\n')
-    module = load(TIMEZONE="Europe/Berlin")
-    assert module.timezone == "Europe/Berlin"
-    assert module.beat_schedule["a.b"] == {"task": "w", "schedule": crontab("5", "2", "1", "*", "*")}
-    assert "switchyard.sweep" in module.beat_schedule
-
-
 REPORTS = """
 [reports.sales]
 module = "sales.report"
@@ -265,30 +253,6 @@ schedule = "5 2 * * 1"
 [reports.coupons]
 module = "coupons.report"
 """
-
-
-def test_the_clock_has_the_schedules_of_reports_and_their_pruning(
-    load: Callable[..., ModuleType], queues_file: Path
-) -> None:
-    """Beside those of events.toml; each goes to its report queue."""
-    (queues_file.parent / "events.toml").write_text('[events."a.b"]\nworkflow = "w"\nschedule = "5 2 * * 1"\n')
-    queues_file.write_text(REPORTS)
-    schedule = load().beat_schedule
-    assert {name: entry["task"] for name, entry in schedule.items()} == {
-        "a.b": "w",
-        "report.sales.requested": "reports.sales",
-        "reports.sales.prune": "reports.sales.prune",
-        "reports.coupons.prune": "reports.coupons.prune",
-        "switchyard.sweep": "switchyard.sweep",
-    }
-    assert routing.queue_of("reports.coupons.prune") == "coupons_report_queue"
-
-
-def test_a_reports_bad_schedule_is_refused_at_start(load: Callable[..., ModuleType], queues_file: Path) -> None:
-    """Whatever process starts: the clock must not be the only one to know."""
-    queues_file.write_text('[reports.sales]\nmodule = "sales.report"\nschedule = "daily"\n')
-    with pytest.raises(ConfigError, match=r"queues.toml: reports.sales.schedule: expected a cron line of five fields"):
-        load()
 
 
 def test_a_reports_worker_imports_its_module_and_the_tasks_of_reports(
