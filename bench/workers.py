@@ -16,12 +16,19 @@ from pathlib import Path
 import redis
 
 from switchyard.errors import SwitchyardError
+from switchyard.health import is_ready, program_name
 from switchyard.runtime.redis_server import find_server
 from switchyard.settings import ROOT, environment, settings
-from switchyard.worker.health import is_ready, program_name
 
 #: Seconds until a server or a worker must be ready.
 PATIENCE = 60
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Bench:
@@ -29,9 +36,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         url = f"redis://127.0.0.1:{self.port}"
         self.environment = {
@@ -55,15 +60,21 @@ class Bench:
         started = {queue: self._start(queue, command, {"QUEUE": queue}) for queue in queues}
         state = Path(self.environment["STATE_DIR"])
         for queue, process in started.items():
-            self._wait_until_ready(queue, process, state)
+            self._wait_until_ready(queue, process, state, program_name(queue))
         return list(started.values())
 
-    def _wait_until_ready(self, queue: str, process: subprocess.Popen[bytes], state: Path) -> None:
-        ready = partial(is_ready, state, program_name(queue), process.pid)
-        wait_until(lambda: ready() or process.poll() is not None, f"the worker of {queue} to consume")
+    def program(self, name: str, command: list[str] | None = None, **extra: str) -> subprocess.Popen[bytes]:
+        """Start another program of the deployment, or a command, and return when it says that it is ready."""
+        process = self._start(name, command or [sys.executable, "-m", "switchyard", name], extra)
+        self._wait_until_ready(name, process, Path(self.environment["STATE_DIR"]), program=name)
+        return process
+
+    def _wait_until_ready(self, name: str, process: subprocess.Popen[bytes], state: Path, program: str) -> None:
+        ready = partial(is_ready, state, program, process.pid)
+        wait_until(lambda: ready() or process.poll() is not None, f"{name} to be ready")
         if process.poll() is not None:
-            log = (self.folder / f"{queue}.log").read_text()
-            raise SwitchyardError(f"The worker of {queue} ended:\n{log[-2000:]}")
+            log = (self.folder / f"{name}.log").read_text()
+            raise SwitchyardError(f"{name} ended:\n{log[-2000:]}")
 
     def said(self, event: str) -> bool:
         """Whether any worker has logged this event."""

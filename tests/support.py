@@ -104,9 +104,35 @@ class Deployment:
     def queues(self, toml: str) -> None:
         (self.folder / "queues.toml").write_text(toml)
 
+    def start(self, program: str, **extra: str) -> subprocess.Popen[bytes]:
+        """Start one of the deployment's programs (`python -m switchyard <program>`) and wait until it says that it is ready."""
+        from switchyard.health import is_ready
+
+        log = self.log(program).open("ab")
+        environment = {**self.environment, **extra}
+        started = subprocess.Popen(
+            [sys.executable, "-m", "switchyard", program],
+            env=environment,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self.workers.append(started)
+        eventually(
+            lambda: is_ready(self.folder / "state", program, started.pid) or started.poll() is not None,
+            f"{program} to be ready",
+        )
+        assert started.poll() is None, self.log(program).read_text()
+        return started
+
+    def events(self, toml: str) -> None:
+        (self.folder / "events.toml").write_text(toml)
+
     def start_worker(self, queue: str = "default") -> subprocess.Popen[bytes]:
         """Start a queue's worker and wait until it says that it is ready."""
-        from switchyard.worker.health import is_ready, program_name
+        from switchyard.health import is_ready, program_name
 
         log = self.log(queue).open("ab")
         command = [sys.executable, "-m", "switchyard", "worker"]

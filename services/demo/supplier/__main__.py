@@ -14,8 +14,8 @@ from demo.supplier.catalogue import Catalogue
 from demo.supplier.knobs import Knobs
 from demo.supplier.ledger import Ledger
 from switchyard.errors import SwitchyardError
+from switchyard.health import note_ready
 from switchyard.settings import settings as core_settings
-from switchyard.worker.health import note_ready
 from switchyard.worker.orphans import end_with_parent
 
 #: Seconds that open requests get to end when the supplier is stopped.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+
+#: Seconds without a sign of life after which a process that gives them is taken for hung.
+HEARTBEAT_S = 15.0
 
 
 def program_name(queue: str) -> str:
@@ -35,4 +39,12 @@ def is_ready(state_dir: Path, name: str, pid: int) -> bool:
     try:
         return bool(pid) and ready_file(state_dir, name).read_text() == str(pid)
     except (OSError, UnicodeDecodeError):
+        return False
+
+
+def is_beating(state_dir: Path, name: str, pid: int, *, within_s: float = HEARTBEAT_S) -> bool:
+    """Whether the process `pid` has said so (`note_ready`) in the last `within_s` seconds: one that hangs does not."""
+    try:
+        return is_ready(state_dir, name, pid) and time.time() - ready_file(state_dir, name).stat().st_mtime < within_s
+    except OSError:
         return False

@@ -1,0 +1,145 @@
+"""The broker door: events that other applications have published in, accepted workflows out.
+
+It reads kombu's list itself, without a consumer of kombu's: a message is looked at where it lies, accepted, and removed only
+then. Nothing is ever in the hands of a process that may die, and accepting twice starts nothing twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+import redis
+
+from switchyard.broker.events_queue import PRIORITY_LISTS, put_in_place
+from switchyard.broker.state import waiting
+from switchyard.errors import EventRefused, Unavailable
+from switchyard.events import acceptance, bounds, refused
+from switchyard.events.event import MAX_BATCH, parse
+from switchyard.logs import get_logger
+from switchyard.producer import app
+from switchyard.queue import EVENTS_QUEUE
+from switchyard.settings import settings
+from switchyard.workflows import record
+
+#: Messages looked at in one round trip, and seconds for which to wait for the first.
+PAGE, WAIT_S = 100, 0.25
+#: Seconds until messages that must wait for a queue with room are looked at again.
+FULL_S = 1.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Message:
+    """What lies in the list, and what an application published; None if that cannot be told."""
+
+    raw: bytes
+    body: bytes | None
+
+    @classmethod
+    def of(cls, raw: bytes) -> _Message:
+        """Open kombu's envelope; what was compressed or has none is refused later, with all else."""
+        try:
+            envelope = json.loads(raw)
+            body = envelope["body"]
+            encoded = envelope["properties"].get("body_encoding") == "base64"
+            return cls(raw, base64.b64decode(body, validate=True) if encoded else body.encode())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
+            return cls(raw, None)
+
+
+class BrokerDoor:
+    """Takes events in. Methods raise redis' and kombu's own errors while the broker is away; nothing is lost then."""
+
+    def __init__(self) -> None:
+        # Bytes, as they came: what is removed must be what was read.
+        self._client = redis.Redis.from_url(settings().broker_url(), socket_timeout=10, socket_connect_timeout=5)
+        self._connection = app.connection_for_write()
+        self._full_until = 0.0
+
+    def declare(self) -> None:
+        """Put the exchange's binding in place: until then, and after a FLUSHALL, what is published to it matches nothing."""
+        put_in_place(self._connection.default_channel)
+
+    def look(self) -> int:
+        """Take in what waits, at most `WAIT_S` after the call if nothing does yet; returns how many messages."""
+        # From the tail to the tail: it moves nothing, and waits until there is something.
+        self._client.blmove(EVENTS_QUEUE, EVENTS_QUEUE, cast("int", WAIT_S), "RIGHT", "RIGHT")
+        if time.monotonic() < self._full_until:
+            time.sleep(WAIT_S)  # else the message that must wait would be looked at without a pause
+            return 0
+        return sum(self._take(name) for name in PRIORITY_LISTS)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._client.close()
+        self._connection.release()
+
+    def _take(self, name: str) -> int:
+        """All of one list, oldest first; what must wait for room is passed by, so that it holds up nothing else."""
+        taken = passed = 0
+        while page := cast("list[bytes]", self._client.lrange(name, -(passed + PAGE), -(passed + 1))):
+            done = self._accept([_Message.of(raw) for raw in reversed(page)])
+            pipe = self._client.pipeline(transaction=False)
+            for message in done:
+                pipe.lrem(name, -1, cast("str", message.raw))  # bytes are what lies there
+            pipe.execute()
+            taken, passed = taken + len(done), passed + len(page) - len(done)
+        if passed:
+            self._full_until = time.monotonic() + FULL_S
+        return taken
+
+    def _accept(self, messages: Sequence[_Message]) -> list[_Message]:
+        """Accept each that can be, keep each that cannot; returns those that need not lie in the list any more."""
+        done: list[_Message] = []
+        groups: list[tuple[_Message, acceptance.Group]] = []
+        length = cache(waiting)  # asked once for all of these
+        for message in messages:
+            try:
+                groups.append((message, _group(message, length)))
+            except EventRefused as exc:
+                _refuse(message, exc)
+                done.append(message)
+            except Unavailable as exc:
+                log.warning("event_must_wait", reason=str(exc), door="broker")
+            if groups and (message is messages[-1] or sum(len(group) for _, group in groups) >= MAX_BATCH):
+                done += _recorded(groups)
+                groups = []
+        return done
+
+
+def _recorded(groups: Sequence[tuple[_Message, acceptance.Group]]) -> list[_Message]:
+    """Record all of them in one step, and keep those that conflict with what was accepted before."""
+    keys, args = acceptance.call([group for _, group in groups])
+    outcomes = iter(acceptance.outcomes_of(record.run_script("accept", keys, args)))
+    for message, group in groups:
+        own = [next(outcomes) for _, start in group if start]
+        try:
+            acceptance.told(group, own, door="broker")
+        except EventRefused as exc:
+            _refuse(message, exc)
+    return [message for message, _ in groups]
+
+
+def _group(message: _Message, length: Callable[[str], int]) -> acceptance.Group:
+    """The message's events and what they start. Raises EventRefused, or Unavailable while there is no room for them."""
+    if message.body is None:
+        raise EventRefused("The message has no envelope of kombu's, or one that cannot be opened.")
+    found = parse(message.body)
+    events = found if isinstance(found, list) else [found]
+    group = list(zip(events, acceptance.starts_of(events), strict=True))
+    for queue in bounds.of_tasks(start.task for _, start in group if start):
+        bounds.check(queue, length(queue.name))
+    return group
+
+
+def _refuse(message: _Message, why: EventRefused) -> None:
+    refused.keep(message.raw if message.body is None else message.body, str(why))
+    log.error("event_refused", reason=str(why), door="broker", next_step="make refused")

@@ -1,0 +1,63 @@
+"""Accepted workflows in, each by its place in the outbox; the messages that start them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from kombu.utils.json import loads
+from structlog.contextvars import bound_contextvars
+
+from switchyard.logs import get_logger
+from switchyard.producer import app
+from switchyard.workflows import record
+
+#: Seconds for which to wait for the next.
+WAIT_S = 1
+
+_FIELDS = ("state", "name", "arguments", "event_id")
+
+#: Characters of a task's arguments that Flower shows.
+_SHOWN = 1024
+
+log = get_logger(__name__)
+
+
+def wait() -> None:
+    """Return when something may be in the outbox, at the latest after `WAIT_S`."""
+    record.client().blpop([record.WAKE], timeout=WAIT_S)
+
+
+def look() -> int:
+    """Publish what is in the outbox, oldest first; returns how many workflows.
+
+    A workflow leaves the outbox after the broker has its message: who is killed in between sends it twice, under the same task
+    id. Raises redis' and kombu's own errors while one of the two is away.
+    """
+    published = 0
+    while ids := cast("list[str]", record.client().zrange(record.OUTBOX, 0, record.PAGE - 1)):
+        pipe = record.client().pipeline(transaction=False)
+        for workflow_id in ids:
+            pipe.hmget(record.meta_key(workflow_id), _FIELDS)
+        found = [dict(zip(_FIELDS, values, strict=True)) for values in pipe.execute()]
+        # Not those that somebody has started meanwhile, such as the sweep, or that are gone.
+        published += _publish(
+            [(id_, fields) for id_, fields in zip(ids, found, strict=True) if fields["state"] == "waiting"]
+        )
+        record.client().zrem(record.OUTBOX, *ids)
+    return published
+
+
+def _publish(workflows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
+    with app.producer_pool.acquire(block=True) as producer, producer.batch(record.PAGE):
+        for workflow_id, fields in workflows:
+            # With its own id a task is a workflow's start (hooks.py); its result is in the workflow's record.
+            with bound_contextvars(workflow_id=workflow_id, event_id=fields["event_id"]):
+                # Celery would write the arguments once more, for monitors to show; they are JSON already.
+                app.send_task(
+                    fields["name"], kwargs=loads(fields["arguments"]), task_id=workflow_id, producer=producer,
+                    argsrepr="()", kwargsrepr=fields["arguments"][:_SHOWN], ignore_result=True, retry=False,
+                )  # fmt: skip
+    if workflows:
+        log.info("workflows_published", workflows=len(workflows))
+    return len(workflows)
