@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart demo seed report start workflow new-report render check test bench screenshots
+.PHONY: help up down ps logs restart refused demo seed report start workflow new-report render check test bench screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -15,6 +15,8 @@ logs: ## The logs of everything, or of one queue: make logs Q=default
 	@$(RUN) switchyard logs $(Q)
 restart: ## Restart one queue's worker, its tasks finish first: make restart Q=default
 	@$(RUN) switchyard restart $(Q)
+refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
+	@$(RUN) switchyard refused $(if $(DO),--$(DO))
 
 ##@ Give it work
 demo: ## Refresh 92,331 real products and watch: brings everything up if it is not

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from switchyard.errors import ConfigError, SwitchyardError
-from switchyard.settings import ROOT, environment, settings
+from switchyard.settings import ROOT, settings
 
 #: Exit codes: refused with a sentence; a workflow that ended without success.
 REFUSED, UNSUCCESSFUL = 1, 2
@@ -50,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
         return command
 
@@ -69,21 +68,26 @@ def _parser() -> argparse.ArgumentParser:
         "name", nargs="?"
     )
     add("workflow", _workflow, "a workflow's state, and which of its items failed").add_argument("id", nargs="?")
+    refused = add("refused", _refused, "events that could not be taken, and why").add_mutually_exclusive_group()
+    refused.add_argument("--retry", action="store_true", help="put them back into the broker's queue")
+    refused.add_argument("--drop", action="store_true", help="remove them")
     add("render", _render, "write what is derived from queues.toml").add_argument("--check", action="store_true")
-    for name, text in (("worker", "become the worker of QUEUE"), ("beat", "become the clock"),
+    for name, text in (("worker", "become the worker of QUEUE"), ("producer", "be the HTTP door"),
+                       ("consumer", "take in the broker's events, start what was accepted"), ("clock", "be the clock"),
                        ("flower", "become the monitor"), ("redis", "become the Redis server")):  # fmt: skip
-        add(name, _become, text).set_defaults(role=name)
+        add(name, _program, text).set_defaults(name=name)
     return parser
 
 
 def _up(_: argparse.Namespace) -> None:
-    from switchyard import events  # noqa: PLC0415  each command imports what it needs: a prompt is waiting
+    from switchyard.events.config import load  # noqa: PLC0415  each command imports what it needs: a prompt is waiting
     from switchyard.routing import current_queues  # noqa: PLC0415
     from switchyard.runtime import local  # noqa: PLC0415
 
     config, queues = settings(), current_queues()
-    # With a schedule that is none no process would start again; what runs is left alone.
-    events.every(config.config_dir, queues.reports.values())
+    # With events that are refused no door would start again; what runs is left alone.
+    if untaken := queues.untaken(load(config.config_dir, queues.reports.values()).workflows):
+        raise ConfigError("\n".join(untaken))
     local.up(config, queues, _step)
     _say_what_next()
 
@@ -95,6 +99,8 @@ def _step(text: str) -> None:
 def _say_what_next() -> None:
     config = settings()
     out.print("[bold green]Everything is ready.[/]")
+    out.print(f"  HTTP door    http://127.0.0.1:{config.api_port}/v1", markup=False)
+    out.print(f"  token        {config.api_tokens_file}  (name:token)", markup=False)
     out.print(f"  Flower       http://127.0.0.1:{config.flower_port}", markup=False)
     out.print(f"  credentials  {config.secret_file('flower_basic_auth')}  (user:password)", markup=False)
     out.print(f"  logs         {config.state_dir / 'logs'}", markup=False)
@@ -119,6 +125,8 @@ def _ps(_: argparse.Namespace) -> int:
         waiting = "" if row.waiting is None else str(row.waiting)
         table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", waiting)
     out.print(table)
+    if said := status.refused_events(settings()):
+        out.print(said)
     return 0 if all(row.state == "ready" for row in rows) else REFUSED
 
 
@@ -209,14 +217,10 @@ def _new_report(found: argparse.Namespace) -> None:
 
 
 def _workflow(found: argparse.Namespace) -> int:
-    import redis  # noqa: PLC0415
-
     if not found.id:
         raise SwitchyardError("Which workflow? Say `make workflow W=<id>`; the id is printed when it starts.")
-    try:
+    with _redis_needed():
         return _show(found.id)
-    except redis.RedisError as exc:
-        raise SwitchyardError(f"Redis does not answer ({exc}). Is it up? `make ps`") from exc
 
 
 def _show(workflow_id: str) -> int:
@@ -230,6 +234,31 @@ def _show(workflow_id: str) -> int:
     return _say_end(meta) if meta.ended else 0
 
 
+def _refused(found: argparse.Namespace) -> None:
+    from switchyard.runtime import refused_events  # noqa: PLC0415
+
+    with _redis_needed():
+        if found.retry:
+            out.print(f"Sent again: {refused_events.retry(settings()):,}. What is refused again is kept again.")
+        elif found.drop:
+            out.print(f"Dropped: {refused_events.drop(settings()):,}.")
+        else:
+            texts = list(refused_events.shown())
+            for text in texts:
+                out.print(text, markup=False)
+            out.print("Then: make refused DO=retry, or DO=drop" if texts else "No refused event is kept.")
+
+
+@contextmanager
+def _redis_needed() -> Iterator[None]:
+    import redis  # noqa: PLC0415
+
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise SwitchyardError(f"Redis does not answer ({exc}). Is it up? `make ps`") from exc
+
+
 def _say_end(meta: object) -> int:
     result, reason, state = (getattr(meta, key) for key in ("result", "reason", "state"))
     out.print(f"{state}: {reason or result}", markup=False)
@@ -237,13 +266,14 @@ def _say_end(meta: object) -> int:
 
 
 def _render(found: argparse.Namespace) -> int:
-    from switchyard import events, render  # noqa: PLC0415
+    from switchyard import render  # noqa: PLC0415
+    from switchyard.events.config import load  # noqa: PLC0415
     from switchyard.render.tasks import refusals  # noqa: PLC0415
     from switchyard.routing import current_queues  # noqa: PLC0415
 
     config, queues = settings(), current_queues()
-    events.every(config.config_dir, queues.reports.values())
-    if problems := refusals(config, queues):
+    workflows = load(config.config_dir, queues.reports.values()).workflows
+    if problems := refusals(config, queues, workflows):
         raise ConfigError("\n".join(problems))
     if found.check:
         if stale := render.stale(config.config_dir):
@@ -258,25 +288,7 @@ def _render(found: argparse.Namespace) -> int:
     return 0
 
 
-def _become(found: argparse.Namespace) -> None:
-    from switchyard.routing import current_queues  # noqa: PLC0415
-    from switchyard.runtime import redis_server  # noqa: PLC0415
-    from switchyard.worker import launch  # noqa: PLC0415
-    from switchyard.worker.orphans import end_with_parent  # noqa: PLC0415
+def _program(found: argparse.Namespace) -> None:
+    from switchyard.runtime import programs  # noqa: PLC0415
 
-    config = settings()
-    end_with_parent()
-    if found.role == "worker":
-        launch.become_worker(config, current_queues())
-    elif found.role == "redis":
-        redis_server.become_redis(config)
-    elif found.role == "beat":
-        _exec([sys.executable, "-m", "celery", "-q", "-A", "switchyard.producer", "beat", "-l", config.log_level])
-    else:
-        celery = ROOT / ".venv-flower" / "bin" / "celery"
-        _exec([str(celery), "-q", "flower", f"--conf={config.config_dir / 'flower.py'}", "--address=127.0.0.1",
-               f"--port={config.flower_port}"], SECRETS_DIR=str(config.state_dir / "secrets"), PYTHONPATH="")  # fmt: skip
-
-
-def _exec(command: list[str], **extra: str) -> None:
-    os.execve(command[0], command, {**environment(), **extra})  # noqa: S606  no shell: this process becomes the program
+    programs.run(settings(), found.name)

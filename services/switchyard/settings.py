@@ -93,6 +93,10 @@ def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
 class Settings(EnvironmentSettings):
     """The core's settings. `.env.example` explains each; a test keeps the two in step."""
 
+    api_hosts: str = Field(
+        "localhost,127.0.0.1,[::1]", description="Names under which the HTTP door is called; others are refused"
+    )
+    api_port: int = Field(8000, ge=1, le=65535, description="The HTTP door's port on 127.0.0.1")
     celery_app: str | None = Field(None, description="The Celery app the workers run, as module:attribute")
     celery_broker_url: SecretStr | None = Field(None, description="The broker; empty: the Redis that `make up` starts")
     celery_result_backend: SecretStr | None = Field(
@@ -111,11 +115,15 @@ class Settings(EnvironmentSettings):
     artefacts_dir: Path = Field(
         default_factory=lambda given: given["state_dir"] / "artefacts", description="Where reports' files are kept"
     )
+    api_tokens_file: Path = Field(
+        default_factory=lambda given: given["state_dir"] / "secrets" / "api_tokens",
+        description="Who may call the HTTP door: a line `name:token` each",
+    )
     task_routes: dict[str, str] = Field(default_factory=dict, description='{"task": "queue"}: re-routes single tasks')
     timezone: str = Field("UTC", description="The time zone of the schedules in events.toml")
     workflow_expires: int = Field(604800, ge=3600, description="Seconds a workflow's record outlives its last progress")
 
-    @field_validator("state_dir", "config_dir", "artefacts_dir")
+    @field_validator("state_dir", "config_dir", "artefacts_dir", "api_tokens_file")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value
@@ -159,8 +167,8 @@ def settings() -> Settings:
 
 def is_ours(variable: str) -> bool:
     """Whether an environment variable is one of the core's settings."""
-    name = variable.lower().removesuffix("_file")
-    return name in Settings.model_fields or name.startswith("queues__")
+    name = variable.lower()
+    return bool({name, name.removesuffix("_file")} & Settings.model_fields.keys()) or name.startswith("queues__")
 
 
 def given_settings() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -9,7 +11,10 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support import ROOT, children, eventually, free_port
@@ -26,9 +31,19 @@ OURS = (
     "PYTEST",
     "PYTHONPATH",
     "REDIS_PORT",
+    "API",
     "FLOWER",
     "SUPPLIER",
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the HTTP door answered; `body` as JSON has it."""
+
+    status: int
+    headers: Message
+    body: Any
 
 
 class Checkout:
@@ -43,7 +58,7 @@ class Checkout:
             shutil.copy2(ROOT / name, folder / name)
         for environment in (".venv", ".venv-flower"):
             (folder / environment).symlink_to(ROOT / environment)
-        self.ports = {name: free_port() for name in ("REDIS_PORT", "FLOWER_PORT", "SUPPLIER_PORT")}
+        self.ports = {name: free_port() for name in ("REDIS_PORT", "API_PORT", "FLOWER_PORT", "SUPPLIER_PORT")}
         example = (folder / ".env.example").read_text()
         self.env(example + "".join(f"{name}={port}\n" for name, port in self.ports.items()) + "SUPPLIER_LATENCY_MS=5\n")
 
@@ -86,6 +101,41 @@ class Checkout:
             for row in map(str.split, self.make("ps").stdout.splitlines())
             if len(row) > 1 and row[0] != "program"
         }
+
+    @property
+    def tokens(self) -> Path:
+        """The file of those who may call the HTTP door."""
+        return self.state / "secrets" / "api_tokens"
+
+    @property
+    def token(self) -> str:
+        """The token that the first `make up` has generated."""
+        return self.tokens.read_text().split("\nlocal:", 1)[1].split()[0]
+
+    def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Answer:
+        """One request to the HTTP door, with the first token unless another is given. Raises OSError while it is away."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["API_PORT"], timeout=10)
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        content = None if body is None else json.dumps(body)
+        try:
+            connection.request(
+                method, path, content, headers | ({"Content-Type": "application/json"} if content else {})
+            )
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        return Answer(answer.status, answer.headers, json.loads(text) if text else None)
+
+    def ended(self, location: str) -> dict[str, Any]:
+        """The workflow at this place below the HTTP door, once it has ended."""
+
+        def look() -> Any:
+            found = self.ask("GET", location).body
+            return found if found["state"] in ("done", "failed") else None
+
+        found: dict[str, Any] = eventually(look, f"{location} to end", 240)  # type: ignore[assignment]
+        return found
 
     def start_refresh(self, limit: int) -> subprocess.Popen[str]:
         """Start a refresh in the background; its first line names the workflow."""

@@ -57,13 +57,22 @@ def test_a_queue_is_one_table_and_no_other_worker_restarts(checkout):
     assert '"level": "debug"' in checkout.log("worker-returns_queue")
     assert changed == checkout.pids()
 
-    # What only beat reads.
-    with (checkout.folder / "config" / "events.toml").open("a") as file:
-        file.write("# an edit\n")
+    # How much may wait is read again by whoever must know it.
+    edit(checkout, "max_waiting = 10000", "max_waiting = 9999")
     checkout.ok("up", QUEUES__RETURNS_QUEUE__LOG_LEVEL="DEBUG")
-    assert {name for name, pid in checkout.pids().items() if pid != changed[name]} == {"beat"}
+    assert checkout.pids() == changed
+
+    # What only those read that take events in: they alone start anew, and the event starts the new queue's task.
+    events = checkout.folder / "config" / "events.toml"
+    text = events.read_text()
+    events.write_text(f'{text}\n[events."returns.asked"]\nworkflow = "returns.count"\npath = "/v1/returns"\n')
+    checkout.ok("up", QUEUES__RETURNS_QUEUE__LOG_LEVEL="DEBUG")
+    doors = {"producer", "consumer", "clock"}
+    assert {name for name, pid in checkout.pids().items() if pid != changed[name]} == doors
+    assert checkout.ended(checkout.ask("POST", "/v1/returns").headers["Location"])["result"] == 42
 
     # And it goes as it came.
+    events.write_text(text)
     edit(checkout, NEW_QUEUE, "")
     checkout.ok("render")
     checkout.ok("up")
@@ -155,15 +164,29 @@ def test_a_module_that_breaks_later_is_named_and_the_other_queues_run(checkout):
     checkout.ok("up")
 
 
-def test_a_port_in_use_is_named_before_anything_starts(checkout):
+@pytest.mark.parametrize("variable", ["REDIS_PORT", "API_PORT"])
+def test_a_port_in_use_is_named_before_anything_starts(checkout, variable):
     """The variable to set is in the sentence, and no process was left behind."""
     import socket
 
-    with socket.create_server(("127.0.0.1", checkout.ports["REDIS_PORT"])):
+    with socket.create_server(("127.0.0.1", checkout.ports[variable])):
         done = checkout.make("up")
     assert done.returncode != 0
-    assert f"Port {checkout.ports['REDIS_PORT']} is in use; set REDIS_PORT" in done.stdout
+    assert f"Port {checkout.ports[variable]} is in use; set {variable}" in done.stdout
     assert "not up" in checkout.make("ps").stdout
+
+
+def test_events_that_are_refused_leave_the_deployment_as_it_is(checkout):
+    """A mistake in events.toml is named with its key before anything is stopped."""
+    checkout.ok("up")
+    before = checkout.pids()
+    with (checkout.folder / "config" / "events.toml").open("a") as file:
+        file.write('\n[schedules.late]\nevent = "no.such.event"\nschedule = "0 3 * * *"\n')
+    done = checkout.make("up")
+    assert done.returncode != 0
+    assert "events.toml: schedules.late.event" in done.stdout
+    assert checkout.pids() == before
+    assert set(checkout.states().values()) == {"ready"}
 
 
 def test_a_second_up_at_the_same_time_is_told_so(checkout):

@@ -36,7 +36,15 @@ def test_somebody_elses_project_takes_the_demos_place(checkout):
     without_demo(checkout)
     checkout.ok("render")
     checkout.ok("up")
-    assert set(checkout.states()) == {"worker-default", "worker-invoice_queue", "beat", "flower", "redis"}
+    assert set(checkout.states()) == {
+        "worker-default",
+        "worker-invoice_queue",
+        "producer",
+        "consumer",
+        "clock",
+        "flower",
+        "redis",
+    }
     said = checkout.ok("test", "T=tests/unit")
     assert " passed" in said
     assert " failed" not in said

@@ -19,7 +19,7 @@ def tutorial(checkout) -> str:
 
 def test_a_new_report_runs_at_once_and_then_says_what_it_is_told_to(up):
     """`make new-report`, `make up`, `make report`; the test it wrote; then the tutorial's module, noticed by `make up`."""
-    before = {program: pid for program, pid in up.pids().items() if program != "beat"}
+    before = {program: pid for program, pid in up.pids().items() if program != "clock"}
     said = up.ok("new-report", "NAME=returns")
     assert "services/demo/tasks/reports/returns.py" in said
     up.ok("render", "CHECK=1")

@@ -40,7 +40,8 @@ def test_up_again_changes_nothing(up):
 def test_up_says_what_to_open_and_what_to_try(up):
     """URLs, where the credentials are, and the next command."""
     said = up.ok("up")
-    for expected in (f"http://127.0.0.1:{up.ports['FLOWER_PORT']}", "secrets/flower_basic_auth", "make demo"):
+    ports = [f"http://127.0.0.1:{up.ports[name]}" for name in ("API_PORT", "FLOWER_PORT")]
+    for expected in (*ports, "/v1", "secrets/api_tokens", "secrets/flower_basic_auth", "make demo"):
         assert expected in said
 
 
@@ -48,7 +49,7 @@ def test_every_program_is_ready_and_every_queue_has_a_worker(up):
     """`make ps` shows one row per program, and all of them at work."""
     assert set(up.states().values()) == {"ready"}
     workers = {"worker-default", "worker-coupons_report_queue", "worker-sales_aggregator_queue"}
-    assert {*workers, "beat", "flower", "redis", "supplier"} <= set(up.states())
+    assert {*workers, "producer", "consumer", "clock", "flower", "redis", "supplier"} <= set(up.states())
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,17 @@ def test_secrets_are_nobodys_business(up):
     """Files of mode 0600; no secret in `ps`, with environments, nor in any log."""
     folder = up.state / "secrets"
     secrets = {file.name: file.read_text().strip() for file in folder.iterdir()}
+    # One that is no token any more is as secret as one that is still.
+    assert [up.ask("GET", "/v1/workflows", token=token).status for token in (up.token, up.token[:-1])] == [200, 401]
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
     shown = "".join(process["shown"] for process in processes().values())
     assert "switchyard" in shown
     logs = "".join(file.read_text(errors="replace") for file in (up.state / "logs").iterdir())
-    for name in ("redis_password", "flower_basic_auth"):
-        assert secrets[name]
-        assert secrets[name] not in shown
-        assert secrets[name] not in logs
+    assert "request_refused" in logs
+    for secret in (secrets["redis_password"], secrets["flower_basic_auth"], up.token, up.token[:-1]):
+        assert secret
+        assert secret not in shown
+        assert secret not in logs
 
 
 def test_redis_refuses_without_the_password(up):
@@ -170,7 +174,9 @@ def test_a_workers_stop_hands_its_queue_to_the_next(up):
     assert up.refreshed_by(workflow) == 3000
 
 
-@pytest.mark.parametrize("program", ["redis", "beat", "flower", "supplier", "worker-coupons_report_queue"])
+@pytest.mark.parametrize(
+    "program", ["redis", "producer", "consumer", "clock", "flower", "supplier", "worker-coupons_report_queue"]
+)
 def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
     """kill -9 of any one process in mid-refresh: supervisord has it back, and every product is refreshed."""
     refresh = up.start_refresh(limit=3000)

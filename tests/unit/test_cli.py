@@ -10,6 +10,7 @@ import redis
 
 from switchyard import cli, progress, workflows
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, UnknownWorkflow, WorkflowError
+from switchyard.runtime import refused_events, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,9 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["nonsense"], "error: argument command: invalid choice: 'nonsense'"),
         (["up", "extra"], "error: unrecognized arguments: extra."),
         (["render", "--chekc"], "error: unrecognized arguments: --chekc."),
+        # nothing is guessed: DO=d might mean to drop
+        (["refused", "--d"], "error: unrecognized arguments: --d."),
+        (["refused", "--retry", "--drop"], "error: argument --drop: not allowed with argument --retry."),
         # make passes an empty Q=, W= or ARGS= on as nothing
         (["restart"], "error: Which queue? Say `make restart Q=<name>`"),
         (["start"], "error: Which workflow? Say `make start W=<task>`"),
@@ -57,6 +61,9 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["logs", "default"], "error: The deployment is not up; run `make up`."),
         (["restart", "default"], "error: The deployment is not up; run `make up`."),
         (["workflow", "an-id"], "error: There is no deployment here yet: run `make up`"),
+        (["refused"], "error: There is no deployment here yet: run `make up`"),
+        (["refused", "--retry"], "error: There is no deployment here yet: run `make up`"),
+        (["refused", "--drop"], "error: There is no deployment here yet: run `make up`"),
         # what needs a config
         (["render"], "error: Cannot read"),
         (["up"], "error: Cannot read"),
@@ -66,6 +73,7 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["new-report", "returns"], "error: CELERY_APP is not set; it names your Celery app"),
         # what only the supervisor calls
         (["worker"], "error: Cannot read"),
+        (["beat"], "error: argument command: invalid choice: 'beat'"),
     ],
 )
 def test_a_bad_call_is_a_sentence_and_exit_code_1(
@@ -201,11 +209,14 @@ def test_a_redis_that_is_away_is_a_sentence(
 ) -> None:
     """With the next step."""
 
-    def fail(_: str) -> None:
+    def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(workflows, "read", fail)
-    assert call("workflow", "an-id") == (1, "", f"error: Redis does not answer ({error}). Is it up? `make ps`\n")
+    for name in ("shown", "retry", "drop"):
+        monkeypatch.setattr(refused_events, name, fail)
+    for command in (["workflow", "an-id"], ["refused"], ["refused", "--retry"], ["refused", "--drop"]):
+        assert call(*command) == (1, "", f"error: Redis does not answer ({error}). Is it up? `make ps`\n")
 
 
 @pytest.mark.parametrize("chosen", [{"chunk_size": 0}, {"chunk_size": -1}, {"concurrency": 0}])
@@ -284,6 +295,89 @@ def test_a_new_report_says_what_was_written_and_what_to_try(
     ]
 
 
+# --- Refused events
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["when  [why]\n  body", "when  why\n  [b]body"], "Then: make refused DO=retry, or DO=drop"),
+        ([], "No refused event is kept."),
+    ],
+)
+def test_refused_events_are_shown_word_for_word(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, texts: list[str], said: str
+) -> None:
+    """With what can be done about them."""
+    monkeypatch.setattr(refused_events, "shown", lambda: iter(texts))
+    assert call("refused") == (0, "\n".join([*texts, said, ""]), "")
+
+
+def test_refused_events_that_were_sent_again_or_dropped_are_counted(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One or the other, and never unasked."""
+    monkeypatch.setattr(refused_events, "retry", lambda _: 1234)
+    monkeypatch.setattr(refused_events, "drop", lambda _: 5)
+    assert call("refused", "--retry") == (0, "Sent again: 1,234. What is refused again is kept again.\n", "")
+    assert call("refused", "--drop") == (0, "Dropped: 5.\n", "")
+
+
+@pytest.mark.parametrize(("refused", "lines"), [("", 2), ("2 refused events are kept: make refused", 3)])
+def test_ps_says_below_the_programs_that_events_were_refused(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, refused: str, lines: int
+) -> None:
+    """It is no failure: the exit code is that of the programs."""
+    monkeypatch.setattr(status, "rows", lambda _: [status.Row("consumer", "ready", 12, 3, 7)])
+    monkeypatch.setattr(status, "refused_events", lambda _: refused)
+    code, out, _ = call("ps")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["consumer", "ready", "12", "3", "s", "7"]
+    assert out.splitlines()[2:] == [refused][: lines - 2]
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_what_to_open_next_is_said_when_all_is_ready(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, demo: bool
+) -> None:  # fmt: skip
+    """The doors, where the credentials are, the logs, and the next command; no secret itself."""
+    (config_dir / "queues.toml").write_text("")
+    monkeypatch.setenv("API_PORT", "8123")
+    monkeypatch.setenv("DEMO", str(int(demo)))
+    monkeypatch.setattr("switchyard.runtime.local.up", lambda *_: None)
+    code, out, err = call("up")
+    assert (code, err) == (0, "")
+    assert [line.split(maxsplit=1) for line in out.splitlines()[1:]] == [
+        ["HTTP", "door    http://127.0.0.1:8123/v1"],
+        ["token", f"{tmp_path}/state/secrets/api_tokens  (name:token)"],
+        ["Flower", "http://127.0.0.1:5555"],
+        ["credentials", f"{tmp_path}/state/secrets/flower_basic_auth  (user:password)"],
+        ["logs", f"{tmp_path}/state/logs"],
+        ["try", "next     make ps, make logs" + ", make demo" * demo],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        # a workflow that no queue takes, and an event that no door would take
+        ('[events.x]\nworkflow = "b"\n', "events.toml: events.\"x\".workflow: no queue takes the task 'b'; add it to a queue's tasks."),
+        ('[schedules.s]\nevent = "x"\nschedule = "0 2 * * *"\n', "events.toml: schedules.s.event: nothing waits for 'x'."),
+    ],
+)  # fmt: skip
+def test_events_that_start_nothing_are_refused_before_anything_is_changed(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch, events: str, sentence: str
+) -> None:  # fmt: skip
+    """What runs is left alone."""
+    (config_dir / "queues.toml").write_text('[queues.default]\ntasks = ["a.*"]\n')
+    (config_dir / "events.toml").write_text(events)
+    changed: list[object] = []
+    monkeypatch.setattr("switchyard.runtime.local.up", lambda *_: changed.append(1))
+    code, out, err = call("up")
+    assert (code, out, changed) == (1, "", [])
+    assert err.startswith(f"error: {sentence}")
+
+
 # --- Rendering
 
 
@@ -306,7 +400,8 @@ def test_a_stale_render_is_named_and_written_by_the_command_it_names(
     [
         # in either file
         ("queues.toml", '[reports.a]\nmodule = "m"\nschedule = "daily"\n', "error: queues.toml: reports.a.schedule: expected a cron"),
-        ("events.toml", '[events.a]\nworkflow = "w"\nschedule = "daily"\n', 'error: events.toml: events."a".schedule: expected a cron'),
+        ("events.toml", '[events.a]\nworkflow = "w"\n[schedules.a]\nevent = "a"\nschedule = "daily"\n',
+         "error: events.toml: schedules.a.schedule: expected a cron"),
     ],
 )  # fmt: skip
 def test_a_bad_schedule_is_refused_before_anything_is_rendered(
@@ -322,6 +417,16 @@ def test_a_bad_schedule_is_refused_before_anything_is_rendered(
         assert code == 1
         assert err.startswith(sentence)
     assert not (config_dir / "supervisor").exists()
+
+
+def test_the_workflows_of_events_toml_are_compared_with_the_apps_tasks(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their keys."""
+    monkeypatch.setattr("switchyard.render.tasks.refusals", lambda config, queues, workflows: [str(workflows)])
+    (config_dir / "queues.toml").write_text("")
+    (config_dir / "events.toml").write_text('[events.x]\nworkflow = "w"\n')
+    assert call("render") == (1, "", "error: {'events.toml: events.\"x\".workflow': 'w'}\n")
 
 
 def test_nothing_is_rendered_from_what_is_refused(

@@ -10,27 +10,37 @@ import socket
 import stat
 import sys
 import tempfile
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
-from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError
+from switchyard import health
+from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, Unavailable
+from switchyard.events import publishing, refused
 from switchyard.queues import Queues, parse
 from switchyard.runtime import (
     fingerprints,
     local,
     logfiles,
     preflight,
+    programs,
     readiness,
     redis_server,
+    refused_events,
     secret_files,
+    status,
     supervisor,
 )
 from switchyard.runtime.supervisor import Program
 from switchyard.settings import ROOT, Settings
-from switchyard.worker import health, launch
+from switchyard.worker import launch
+from switchyard.workflows import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,9 +144,10 @@ def test_up_asks_for_the_ports_of_what_does_not_run_yet(config: Settings, monkey
     monkeypatch.setattr(preflight, "port_is_free", lambda _, variable: asked.append(variable))
     monkeypatch.setattr(local, "server_for", lambda _: asked.append("server"))
     for running, broker, expected in (
-        (set(), None, ["server", "REDIS_PORT", "FLOWER_PORT"]),
-        ({"redis", "flower"}, None, ["server"]),
-        (set(), "redis://a/0", ["FLOWER_PORT"]),
+        (set(), None, ["server", "REDIS_PORT", "API_PORT", "FLOWER_PORT"]),
+        ({"redis", "producer", "flower"}, None, ["server"]),
+        ({"producer"}, "redis://a/0", ["FLOWER_PORT"]),
+        ({"flower"}, "redis://a/0", ["API_PORT"]),
     ):
         asked.clear()
         found = config.model_copy(update={"celery_broker_url": broker})
@@ -156,7 +167,7 @@ def test_secrets_are_generated_once_and_only_their_owner_reads_them(config: Sett
         os.umask(before)
     folder = config.state_dir / "secrets"
     first = {file.name: file.read_text() for file in folder.iterdir()}
-    assert first.keys() == {"redis_password", "flower_basic_auth", "broker_url"}
+    assert first.keys() == {"redis_password", "flower_basic_auth", "broker_url", "api_tokens"}
     assert {mode(file) for file in folder.iterdir()} == {0o600}
     assert mode(folder) == 0o700
     secret_files.ensure(config)
@@ -165,10 +176,11 @@ def test_secrets_are_generated_once_and_only_their_owner_reads_them(config: Sett
 
 def test_two_deployments_have_different_secrets_of_sufficient_length(config: Settings, tmp_path: Path) -> None:
     """Nobody guesses them, and no other deployment has them."""
-    other = config.model_copy(update={"state_dir": tmp_path / "other"})
+    folder = tmp_path / "other"
+    other = config.model_copy(update={"state_dir": folder, "api_tokens_file": folder / "secrets" / "api_tokens"})
     for each in (config, other):
         secret_files.ensure(each)
-    for name, shortest in (("redis_password", 40), ("flower_basic_auth", 20)):
+    for name, shortest in (("redis_password", 40), ("flower_basic_auth", 20), ("api_tokens", 40)):
         one, two = (each.secret_file(name).read_text().strip() for each in (config, other))
         assert one != two
         assert min(len(one), len(two)) >= shortest
@@ -192,6 +204,27 @@ def test_flowers_credentials_of_yours_are_kept_as_you_change_them(monkeypatch: p
         secret_files.ensure(config)
         assert config.secret_file("flower_basic_auth").read_text() == f"{given}\n"
         assert mode(config.secret_file("flower_basic_auth")) == 0o600
+
+
+def test_the_first_token_comes_with_how_to_add_and_revoke_others(config: Settings) -> None:
+    """A comment and one `name:token`; whoever empties the file has locked everybody out, and `make up` leaves it so."""
+    secret_files.ensure(config)
+    comment, line = config.api_tokens_file.read_text().splitlines()
+    name, _, token = line.partition(":")
+    assert comment.startswith("# Who may call the HTTP door")
+    assert (name, len(token) >= 40) == ("local", True)
+    for yours in ("", "me:a-token-of-mine\n"):
+        config.api_tokens_file.write_text(yours)
+        secret_files.ensure(config)
+        assert config.api_tokens_file.read_text() == yours
+
+
+def test_tokens_that_are_kept_elsewhere_are_yours(config: Settings, tmp_path: Path) -> None:
+    """Nothing is written there, nor where they would be kept otherwise."""
+    elsewhere = config.model_copy(update={"api_tokens_file": tmp_path / "tokens"})
+    secret_files.ensure(elsewhere)
+    assert not elsewhere.api_tokens_file.exists()
+    assert not config.secret_file("api_tokens").exists()
 
 
 # --- The Redis server
@@ -339,20 +372,20 @@ def test_a_folder_of_somebody_elses_is_not_trusted(tmp_path: Path, monkeypatch: 
         ("default", "worker-default"),
         ("worker-default", "worker-default"),
         # another program; a queue of the same name comes first
-        ("beat", "beat"),
+        ("consumer", "consumer"),
         ("redis", "worker-redis"),
     ],
 )
 def test_a_program_is_found_by_its_queues_name_or_its_own(name: str, program: str) -> None:
     """As `make ps` shows them."""
-    there = [Program(n, "RUNNING", 1, 0, 0) for n in ("worker-default", "worker-redis", "redis", "beat")]
+    there = [Program(n, "RUNNING", 1, 0, 0) for n in ("worker-default", "worker-redis", "redis", "consumer")]
     assert local.resolve(SimpleNamespace(programs=lambda: there), name) == program  # type: ignore[arg-type]
 
 
 def test_a_program_that_is_not_there_is_a_sentence_with_those_that_are() -> None:
     """By the names that can be typed."""
-    there = [Program(n, "RUNNING", 1, 0, 0) for n in ("worker-default", "beat")]
-    with pytest.raises(SwitchyardError, match="There is no queue or program 'x' .* Expected one of: default, beat."):
+    there = [Program(n, "RUNNING", 1, 0, 0) for n in ("worker-default", "clock")]
+    with pytest.raises(SwitchyardError, match="There is no queue or program 'x' .* Expected one of: default, clock."):
         local.resolve(SimpleNamespace(programs=lambda: there), "x")  # type: ignore[arg-type]
 
 
@@ -382,12 +415,14 @@ def test_only_the_process_itself_says_that_it_is_ready(config: Settings, monkeyp
         ("seed", "RUNNING", 0, False, False),
         ("seed", "FATAL", 0, False, True),
         # any other must not end at all
-        ("beat", "EXITED", 0, False, True),
-        ("beat", "BACKOFF", 0, False, True),
-        ("beat", "FATAL", 0, False, True),
+        ("clock", "EXITED", 0, False, True),
+        ("producer", "BACKOFF", 0, False, True),
+        ("consumer", "FATAL", 0, False, True),
         # nor is it ready because it has a pid
-        ("beat", "STARTING", 0, False, False),
-        ("beat", "RUNNING", 0, False, False),
+        ("clock", "STARTING", 0, False, False),
+        ("clock", "RUNNING", 0, False, False),
+        ("producer", "RUNNING", 0, False, False),
+        ("consumer", "RUNNING", 0, False, False),
     ],
 )
 def test_a_program_is_ready_or_failed_by_what_it_is_for(
@@ -396,6 +431,143 @@ def test_a_program_is_ready_or_failed_by_what_it_is_for(
     """Nothing here has said that it is ready."""
     program = Program(name, state, 1, 0, exit_code)
     assert (readiness.is_ready(config, program), readiness.has_failed(program)) == (ready, failed)
+
+
+@pytest.mark.parametrize("name", ["clock", "consumer"])
+def test_a_program_that_has_fallen_silent_is_not_ready(config: Settings, name: str) -> None:
+    """It says so again and again; one that hangs does not."""
+    program = Program(name, "RUNNING", os.getpid(), 0, 0)
+    health.note_ready(config.state_dir, name)
+    assert readiness.is_ready(config, program)
+    assert not readiness.is_ready(config, replace(program, pid=1))
+    file = health.ready_file(config.state_dir, name)
+    os.utime(file, (0, file.stat().st_mtime - health.HEARTBEAT_S - 1))
+    assert not readiness.is_ready(config, program)
+
+
+@pytest.fixture
+def door(config: Settings) -> Iterator[SimpleNamespace]:
+    """A server on a port of its own that answers /readyz with `status`, and notes under which name it was called."""
+    found = SimpleNamespace(status=200, hosts=[])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found.hosts.append(self.headers["Host"])
+            self.send_response(found.status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        found.config = config.model_copy(update={"api_port": server.server_port, "api_hosts": "events.example, other"})
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+def test_the_http_door_is_ready_when_it_says_so_under_a_name_of_its_own(door: SimpleNamespace) -> None:
+    """Both the answer and the process count: another process' answer on the port is not this one's."""
+    program = Program("producer", "RUNNING", os.getpid(), 0, 0)
+    assert not readiness.is_ready(door.config, program)
+    assert door.hosts == [], "it has not said that it listens"
+    health.note_ready(door.config.state_dir, "producer")
+    assert readiness.is_ready(door.config, program)
+    assert door.hosts == ["events.example"]
+    assert not readiness.is_ready(door.config, replace(program, pid=1))
+    door.status = 503
+    assert not readiness.is_ready(door.config, program)
+
+
+def test_an_http_door_that_does_not_answer_is_not_ready(config: Settings, taken: int) -> None:
+    """Not even when it has said that it is; nobody is waited for long."""
+    health.note_ready(config.state_dir, "producer")
+    program = Program("producer", "RUNNING", os.getpid(), 0, 0)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = config.model_copy(update={"api_port": probe.getsockname()[1]})
+    assert not readiness.is_ready(closed, program)
+    assert not readiness.is_ready(config.model_copy(update={"api_port": taken}), program)
+
+
+# --- What is stopped and started, and in which order
+
+
+class Supervisord:
+    """As much of supervisord as is called; notes each call, and stops what it is told to."""
+
+    def __init__(self, *names: str, changes: tuple[list[str], list[str], list[str]] = ([], [], [])) -> None:
+        self.states, self.changes, self.calls = dict.fromkeys(names, "RUNNING"), changes, list[tuple[str, str]]()
+
+    def reloadConfig(self) -> tuple[tuple[list[str], list[str], list[str]]]:  # noqa: N802  supervisord's own name
+        return (self.changes,)
+
+    def getAllProcessInfo(self) -> list[dict[str, Any]]:  # noqa: N802
+        common = {"pid": 1, "start": 0, "exitstatus": 0}
+        return [{"name": name, "statename": state, **common} for name, state in self.states.items()]
+
+    def __getattr__(self, call: str) -> Any:
+        def noted(name: str, *_: Any) -> None:
+            self.calls.append((call, name))
+            if call.startswith("stop"):
+                self.states[name] = "STOPPED"
+
+        return noted
+
+
+@pytest.fixture
+def supervised(config: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of a supervisord that runs nothing, and what it was told."""
+
+    def make(*names: str, **options: Any) -> tuple[supervisor.Supervisor, list[tuple[str, str]]]:
+        server = Supervisord(*names, **options)
+        monkeypatch.setattr(supervisor.Supervisor, "rpc", server)
+        return supervisor.Supervisor(config), server.calls
+
+    return make
+
+
+def test_doors_with_new_settings_are_open_again_before_workers_have_drained(supervised: Any) -> None:
+    """And a new program comes last, a removed one does not come back, Redis stops after all others."""
+    changes = (["worker-new"], ["redis", "worker-a", "producer", "clock"], ["worker-old"])
+    client, calls = supervised("redis", "worker-a", "worker-old", "producer", "consumer", "clock", changes=changes)
+    said: list[str] = []
+    client.apply_conf(said.append)
+    assert said == [f"restarting {name}: its settings have changed" for name in changes[1]]
+
+    order = {call: place for place, call in enumerate(calls)}
+    for name in ("producer", "clock"):
+        assert order["stopProcess", name] < order["addProcessGroup", name] < order["stopProcess", "worker-a"]
+    assert order["stopProcess", "worker-a"] < order["stopProcessGroup", "redis"] < order["addProcessGroup", "redis"]
+    assert calls[-1] == ("addProcessGroup", "worker-new")
+    assert ("addProcessGroup", "worker-old") not in calls
+    assert not {call for call in calls if call[1] == "consumer"}
+
+
+def test_down_closes_the_doors_first_and_redis_last(
+    config: Settings, supervised: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing new comes in while running tasks finish."""
+    _, calls = supervised("redis", "supplier", "worker-a", "worker-b", "consumer", "producer", "clock", "flower")
+    monkeypatch.setattr(supervisor.Supervisor, "running", lambda _: True)
+    monkeypatch.setattr(supervisor.Supervisor, "shutdown", lambda _: calls.append(("shutdown", "")))
+    assert local.down(config, lambda _: None)
+    stopped = [name for _, name in calls]
+    assert {*stopped[:3]} == {"producer", "consumer", "clock"}
+    assert stopped[3:] == ["worker-a", "worker-b", ""]
+
+
+@pytest.mark.parametrize("name", sorted(programs.MODULES))
+def test_a_program_of_ours_runs_in_this_process_and_ends_with_its_supervisor(
+    config: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its module is loaded for it alone."""
+    ran: list[str] = []
+    monkeypatch.setattr(programs, "end_with_parent", lambda: ran.append("tied"))
+    monkeypatch.setattr(programs, "import_module", lambda module: SimpleNamespace(main=lambda: ran.append(module)))
+    programs.run(config, name)
+    assert ran == ["tied", programs.MODULES[name]]
 
 
 # --- What restarts a worker
@@ -431,26 +603,44 @@ def test_a_worker_is_outdated_by_its_own_config_only(config: Settings, change: d
 @pytest.mark.parametrize(
     ("program", "change"),
     [
-        ("beat", {"timezone": "Europe/Berlin"}),
-        ("beat", {"events.toml": "# changed"}),
+        # who reads it
+        ("clock", {"timezone": "Europe/Berlin"}),
+        ("producer", {"api_port": 9}),
+        ("producer", {"api_hosts": "example.com"}),
+        ("producer", {"api_tokens_file": "/elsewhere"}),
+        ("producer", {"artefacts_dir": "/elsewhere"}),
+        ("producer consumer clock", {"log_level": "DEBUG"}),
+        ("producer consumer clock", {"events.toml": "# changed"}),
         ("flower", {"flower_port": 9}),
         ("flower", {"flower.py": "# changed"}),
-        ("redis", {"redis_port": 9}),
         ("redis", {"redis.conf": "# changed"}),
+        # every process finds Redis by its port, and publishers and workers agree about routes
+        ("producer consumer clock flower redis", {"redis_port": 9}),
+        ("producer consumer clock flower", {"task_routes": {"a": "b"}}),
+        # what is read again when it changes
+        ("", {"api_tokens": "# changed"}),
     ],
 )
 def test_every_program_is_outdated_by_what_it_reads(config: Settings, program: str, change: dict[str, Any]) -> None:
-    """A file or a setting of one program; the others are as they were."""
-    config.config_dir.mkdir(parents=True, exist_ok=True)
-    before = {name: fingerprints.of_program(config, some(), name) for name in ("beat", "flower", "redis")}
+    """A file or a setting of some programs; the others are as they were."""
+    before = {name: fingerprints.of_program(config, some(), name) for name in (*supervisor.DOORS, "flower", "redis")}
     for name, value in change.items():
-        if "." in name:
-            (config.config_dir / name).write_text(value)
-    changed = config.model_copy(update={name: value for name, value in change.items() if "." not in name})
+        if value == "# changed":
+            folder = config.config_dir if "." in name else config.state_dir / "secrets"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(value)
+    changed = config.model_copy(update={name: value for name, value in change.items() if value != "# changed"})
     after = {name: fingerprints.of_program(changed, some(), name) for name in before}
-    outdated = {name for name in before if after[name] != before[name]}
-    # Every process finds Redis by its port.
-    assert outdated == (set(before) if "redis_port" in change else {program})
+    assert {name for name in before if after[name] != before[name]} == set(program.split())
+
+
+@pytest.mark.parametrize("table", [{}, {"max_waiting": 5}, {"concurrency": 9}, {"time_limit": 86400}])
+def test_a_queue_restarts_none_that_takes_events_in(config: Settings, table: dict[str, Any]) -> None:
+    """They read queues.toml again when it changes: a new one, and any key of one that is there."""
+    for name in supervisor.DOORS:
+        plain = fingerprints.of_program(config, some(), name)
+        assert fingerprints.of_program(config, some(default=table), name) == plain
+        assert fingerprints.of_program(config, some(a=table), name) == plain
 
 
 SALES, COUPONS = ("worker-sales_aggregator_queue", "worker-sales_report_queue"), "worker-coupons_report_queue"
@@ -467,11 +657,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def programs(config: Settings, sales: dict[str, Any], **more: dict[str, Any]) -> dict[str, str]:
+def all_programs(config: Settings, sales: dict[str, Any], **more: dict[str, Any]) -> dict[str, str]:
     """The fingerprints of every program, with the report `sales` as given, `coupons`, and `more` reports."""
     tables = {"sales": {"module": "shop.reports.sales", **sales}, "coupons": {"module": "shop.reports.coupons"}, **more}
     found = parse({"reports": tables}, {}, where="queues.toml")
-    names = [*(f"worker-{name}" for name in found.by_name), "beat", "flower", "redis", "supplier"]
+    names = [*(f"worker-{name}" for name in found.by_name), *supervisor.DOORS, "flower", "redis", "supplier"]
     return {name: fingerprints.of_program(config, found, name) for name in names}
 
 
@@ -489,41 +679,41 @@ def programs(config: Settings, sales: dict[str, Any], **more: dict[str, Any]) ->
         ({"memory": "1G"}, {*SALES}),
         ({"concurrency": 7}, {SALES[0]}),
         # when it starts is the clock's, too
-        ({"schedule": "0 2 * * *"}, {*SALES, "beat"}),
+        ({"schedule": "0 2 * * *"}, {*SALES, "clock"}),
     ],
 )
 def test_editing_a_report_restarts_its_own_two_workers(
     config: Settings, shop: Path, change: dict[str, Any], outdated: set[str]
 ) -> None:
     """And nobody else's: the other reports go on."""
-    before, after = programs(config, {}), programs(config, change)
+    before, after = all_programs(config, {}), all_programs(config, change)
     assert {name for name in before if after[name] != before[name]} == outdated
 
 
 def test_editing_a_reports_module_restarts_its_own_two_workers(config: Settings, shop: Path) -> None:
     """`make up` applies the edit; a module that is not there yet is as an empty one."""
-    before = programs(config, {})
+    before = all_programs(config, {})
     (shop / "sales.py").write_text("# edited\n")
-    edited = programs(config, {})
+    edited = all_programs(config, {})
     assert {name for name in before if edited[name] != before[name]} == {*SALES}
     (shop / "sales.py").unlink()
-    removed = programs(config, {})
+    removed = all_programs(config, {})
     assert {name for name in before if removed[name] != edited[name]} == {*SALES}
 
 
 def test_a_new_report_restarts_no_other_queues_worker(config: Settings, shop: Path) -> None:
-    """Only the clock, which prunes its artefacts."""
-    before, after = programs(config, {}), programs(config, {}, tax={"module": "shop.reports.tax"})
+    """Only the clock, which prunes its artefacts; the doors read queues.toml again when it changes."""
+    before, after = all_programs(config, {}), all_programs(config, {}, tax={"module": "shop.reports.tax"})
     assert {*after} - {*before} == {"worker-tax_aggregator_queue", "worker-tax_report_queue"}
-    assert {name for name in before if after[name] != before[name]} == {"beat"}
+    assert {name for name in before if after[name] != before[name]} == {"clock"}
 
 
-def test_another_folder_for_artefacts_restarts_the_reports_workers(config: Settings, shop: Path) -> None:
-    """They write there."""
-    before = programs(config, {})
-    after = programs(config.model_copy(update={"artefacts_dir": shop}), {})
+def test_another_folder_for_artefacts_restarts_who_writes_and_who_serves_them(config: Settings, shop: Path) -> None:
+    """The reports' workers, and the HTTP door."""
+    before = all_programs(config, {})
+    after = all_programs(config.model_copy(update={"artefacts_dir": shop}), {})
     outdated = {name for name in before if after[name] != before[name]}
-    assert outdated == {*SALES, COUPONS, "worker-coupons_aggregator_queue"}
+    assert outdated == {*SALES, COUPONS, "worker-coupons_aggregator_queue", "producer"}
 
 
 @pytest.mark.parametrize(
@@ -546,6 +736,152 @@ def test_a_worker_that_cannot_start_says_why(config: Settings, monkeypatch: pyte
     with pytest.raises(ConfigError, match=sentence.replace("?", r"\?")):
         launch.become_worker(config.model_copy(update=update), some(default={"pool": "eventlet"}))
     assert became == []
+
+
+# --- What waits, and what was refused
+
+
+class Redis:
+    """As much of a client as is asked, by the name of the key."""
+
+    def __init__(self, **numbers: int) -> None:
+        self.numbers, self.refused = numbers, list[str]()
+
+    def llen(self, key: str) -> int:
+        return len(self.refused) if key == refused.REFUSED else self.numbers.get(key, 0)
+
+    def zcard(self, key: str) -> int:
+        return self.numbers.get(key, 0)
+
+    def time(self) -> tuple[int, int]:
+        return (1767225600, 0)
+
+    def lpush(self, key: str, value: str) -> None:
+        self.refused.insert(0, value)
+
+    def rpop(self, key: str) -> str | None:
+        return self.refused.pop() if self.refused else None
+
+    def lrange(self, key: str, *_: int) -> list[str]:
+        return list(self.refused)
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """The broker and the backend in one."""
+    client = Redis(events=2, default=3, **{"events\x06\x163": 20, "events\x06\x169": 200, record.OUTBOX: 4000})
+    monkeypatch.setattr(record, "client", lambda: client)
+    monkeypatch.setattr("switchyard.broker.state._client", lambda: client)
+    return client
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is."""
+
+    def fail(*_: Any) -> None:
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(record, "client", fail)
+    monkeypatch.setattr("switchyard.broker.state._client", fail)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        # a queue's messages; for the consumer events of each priority, and what is to be published
+        ("worker-default", 3),
+        ("consumer", 4222),
+        # nobody else has any
+        ("producer", None),
+        ("redis", None),
+    ],
+)
+def test_what_waits_is_told_of_those_it_waits_for(backend: Redis, program: str, expected: int | None) -> None:
+    """As `make ps` shows it."""
+    assert status._waiting(program) == expected
+
+
+@pytest.mark.usefixtures("away")
+def test_without_redis_nothing_is_said_of_what_waits(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of `make ps` is as ever, whether it is away at once or in between."""
+    for answers in (False, True):
+        monkeypatch.setattr(readiness, "redis_answers", lambda _, answers=answers: answers)
+        assert not status.refused_events(config)
+    assert [status._waiting(program) for program in ("worker-default", "consumer")] == [None, None]
+
+
+def test_refused_events_are_counted_in_one_line(
+    config: Settings, backend: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the command that shows them; none, no line."""
+    monkeypatch.setattr(readiness, "redis_answers", lambda _: True)
+    said = []
+    for _ in range(3):
+        said.append(status.refused_events(config))
+        refused.keep(b"{}", "why")
+    assert said == ["", "1 refused event is kept: make refused", "2 refused events are kept: make refused"]
+
+
+def test_refused_events_are_shown_on_two_lines_each_and_do_no_harm(backend: Redis) -> None:
+    """The newest first, with when and why; long ones shortened, and nothing in them that moves a cursor or is no text."""
+    refused.keep(b"x" * 201, "first")
+    refused.keep(b"\x1b[2J\xff\n[red]", "why\x1b[1m\nnot")
+    assert list(refused_events.shown()) == [
+        "2026-01-01T00:00:00Z  why [1m not\n   [2J\ufffd [red]",
+        f"2026-01-01T00:00:00Z  first\n  {'x' * 200}…",
+    ]
+
+
+def test_events_are_sent_again_in_the_order_in_which_they_came(
+    config: Settings, backend: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were kept at the start: one that is refused again meanwhile waits for the next time."""
+    sent: list[bytes] = []
+
+    def resend(body: bytes) -> None:
+        sent.append(body)
+        refused.keep(body + b" again", "why")
+
+    monkeypatch.setattr(publishing, "resend", resend)
+    for body in (b"1", b"2", b"3"):
+        refused.keep(body, "why")
+    assert refused_events.retry(config) == 3
+    assert sent == [b"1", b"2", b"3"]
+    assert [event.body for event in refused.kept()] == [b"3 again", b"2 again", b"1 again"]
+
+
+def test_an_event_that_cannot_be_sent_is_still_kept(
+    config: Settings, backend: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is removed when the broker has it, and not before."""
+
+    def resend(body: bytes) -> None:
+        if body == b"2":
+            raise Unavailable
+
+    monkeypatch.setattr(publishing, "resend", resend)
+    for body in (b"1", b"2", b"3"):
+        refused.keep(body, "why")
+    with pytest.raises(Unavailable):
+        refused_events.retry(config)
+    assert [event.body for event in refused.kept()] == [b"3", b"2"]
+
+
+def test_dropped_events_are_counted(config: Settings, backend: Redis) -> None:
+    """All of them."""
+    for body in (b"1", b"2", b"3"):
+        refused.keep(body, "why")
+    assert [refused_events.drop(config), refused_events.drop(config), list(refused.kept())] == [3, 0, []]
+
+
+@pytest.mark.parametrize("work", [refused_events.retry, refused_events.drop])
+def test_two_commands_do_not_take_refused_events_from_each_other(config: Settings, backend: Redis, work: Any) -> None:
+    """One that is sent must be the one that is removed."""
+    refused.keep(b"1", "why")
+    with preflight.alone(config), pytest.raises(RuntimeRefusal, match="Another command"):
+        work(config)
+    assert refused.count() == 1
 
 
 # --- Log files

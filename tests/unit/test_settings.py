@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 
 from switchyard.errors import ConfigError
-from switchyard.settings import ROOT, EnvironmentSettings, Settings, environment, settings
+from switchyard.settings import ROOT, EnvironmentSettings, Settings, environment, given_settings, is_ours, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,26 +72,48 @@ def test_folders_are_below_the_checkout_unless_they_are_absolute(
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("name", "given", "expected"),
     [
         # beside all else that a deployment writes
-        (None, "state/artefacts"),
-        ("", "state/artefacts"),
+        ("artefacts_dir", None, "state/artefacts"),
+        ("artefacts_dir", "", "state/artefacts"),
+        ("api_tokens_file", None, "state/secrets/api_tokens"),
+        ("api_tokens_file", "", "state/secrets/api_tokens"),
         # or where it is said, below the checkout unless it is absolute
-        ("out/reports", ROOT / "out/reports"),
-        ("/srv/reports", "/srv/reports"),
+        ("artefacts_dir", "out/reports", ROOT / "out/reports"),
+        ("artefacts_dir", "/srv/reports", "/srv/reports"),
+        ("api_tokens_file", "out/tokens", ROOT / "out/tokens"),
+        ("api_tokens_file", "/run/secrets/tokens", "/run/secrets/tokens"),
     ],
 )
-def test_artefacts_are_kept_where_the_state_is_unless_it_is_said(
-    own_environment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str | None, expected: str
+def test_what_is_kept_is_where_the_state_is_unless_it_is_said(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, given: str | None, expected: str
 ) -> None:
-    """ARTEFACTS_DIR, from the environment and from `.env`."""
+    """From the environment and from `.env`."""
     if given is not None:
-        own_environment.write_text(f"ARTEFACTS_DIR={given}\n")
-        assert Settings.load().artefacts_dir == tmp_path / expected
+        own_environment.write_text(f"{name.upper()}={given}\n")
+        assert getattr(Settings.load(), name) == tmp_path / expected
         own_environment.unlink()
-        monkeypatch.setenv("ARTEFACTS_DIR", given)
-    assert Settings.load().artefacts_dir == tmp_path / expected
+        monkeypatch.setenv(name.upper(), given)
+    assert getattr(Settings.load(), name) == tmp_path / expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        # a setting, the file of a secret, a setting that is a file, a queue's key
+        ("REDIS_PORT", True), ("FLOWER_BASIC_AUTH_FILE", True), ("API_TOKENS_FILE", True), ("QUEUES__DEFAULT__EVENTS", True),
+        # and none
+        ("API_TOKENS", False), ("PATH", False), ("REDIS", False),
+    ],
+)  # fmt: skip
+def test_every_setting_is_handed_on_to_the_programs(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: bool
+) -> None:
+    """Those that this command was given, and nothing else of its environment."""
+    monkeypatch.setenv(variable, "given")
+    assert is_ours(variable) is expected
+    assert (variable in given_settings()) is expected
 
 
 def test_artefacts_follow_a_state_folder_that_is_below_the_checkout(
@@ -325,14 +347,14 @@ def test_a_commented_line_of_the_example_is_the_default(own_environment: Path, m
     for cls in classes():
         monkeypatch.setitem(cls.model_config, "env_file", None)
         for name, field in cls.model_fields.items():
-            made_of_others = name == "artefacts_dir"
+            made_of_others = name in ("artefacts_dir", "api_tokens_file")
             if name.upper() in commented and (made_of_others or field.default not in (None, PydanticUndefined)):
                 default = getattr(cls.load(), name)
                 monkeypatch.setenv(name.upper(), commented[name.upper()])
                 assert (name, getattr(cls.load(), name)) == (name, default)
                 checked.add(name)
     own = {"demo", "redis_port", "workflow_expires", "config_dir", "timezone", "flower_port", "log_format", "state_dir"}
-    assert {*own, "artefacts_dir"} <= checked
+    assert {*own, "artefacts_dir", "api_tokens_file", "api_port", "api_hosts"} <= checked
 
 
 def test_the_example_as_it_stands_is_accepted(own_environment: Path) -> None:

@@ -7,13 +7,19 @@ import json
 import sys
 from pathlib import Path
 
+from switchyard.health import queue_name
 from switchyard.queues import Queues
 from switchyard.report import Report
 from switchyard.settings import ROOT, Settings
-from switchyard.worker.health import queue_name
 
 #: What every process that publishes or consumes is started with.
 EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes"}
+#: What those read besides that take events in. What the file of tokens holds is none of it: that is read again at a change.
+OF_DOOR = {
+    "producer": {"log_level", "api_port", "api_hosts", "api_tokens_file", "artefacts_dir"},
+    "consumer": {"log_level"},
+    "clock": {"log_level", "timezone"},
+}
 
 
 def of_program(config: Settings, queues: Queues, program: str) -> str:
@@ -26,12 +32,14 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     common = [config.model_dump(mode="json", include=EVERYWHERE), urls]
     queue = queue_name(program)
     if queue is not None:
-        # The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
-        return [*common, config.celery_app, queues[queue].model_dump(mode="json"), queues.visibility_timeout,
+        # How much may wait is the doors' to know. The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
+        return [*common, config.celery_app, queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
                 *_of_report(config, queues.report_of(queue))]  # fmt: skip
-    if program == "beat":
-        schedules = [(report.name, report.schedule) for report in queues.reports.values()]
-        return [*common, config.timezone, config.log_level, _text(config.config_dir / "events.toml"), schedules]
+    if program in OF_DOOR:
+        own = config.model_dump(mode="json", include=OF_DOOR[program])
+        # The others look the reports up as they take events in; the clock's schedules and chores are made of them once.
+        reports = [(report.name, report.schedule) for report in queues.reports.values() if program == "clock"]
+        return [*common, own, _text(config.config_dir / "events.toml"), reports]
     if program == "flower":
         given = config.flower_basic_auth
         return [

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from switchyard.errors import SwitchyardError
+from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
 from switchyard.runtime import fingerprints, preflight, readiness, secret_files
 from switchyard.runtime.logfiles import tail
 from switchyard.runtime.redis_server import server_for
-from switchyard.runtime.supervisor import Program, Supervisor, wait_until
+from switchyard.runtime.supervisor import DOORS, Program, Supervisor, wait_until
 from switchyard.settings import Settings, given_settings
-from switchyard.worker.health import program_name, queue_name
 
 #: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
 READY_TIMEOUT = 120
@@ -43,13 +43,15 @@ def _check(config: Settings, running: set[str]) -> None:
         server_for(config)
         if "redis" not in running:
             preflight.port_is_free(config.redis_port, "REDIS_PORT")
+    if "producer" not in running:
+        preflight.port_is_free(config.api_port, "API_PORT")
     if "flower" not in running:
         preflight.port_is_free(config.flower_port, "FLOWER_PORT")
 
 
 def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -> None:
     (config.state_dir / "run").mkdir(parents=True, exist_ok=True)
-    parts = ["queues", "beat", "flower"]
+    parts = ["queues", *DOORS, "flower"]
     parts += [] if config.celery_broker_url else ["redis"]
     parts += ["demo"] if config.demo else []
     supervisor.write_conf(parts, lambda program: _environment(config, queues, program))
@@ -110,14 +112,15 @@ def _what_failed(config: Settings, programs: list[Program]) -> str:
 
 
 def down(config: Settings, say: Say) -> bool:
-    """Stop everything, workers first, each given its drain. False if nothing was running."""
+    """Stop everything: what takes events in first, then workers, each given its drain. False if nothing was running."""
     with preflight.alone(config):
         supervisor = Supervisor(config)
         if not supervisor.running():
             return False
-        names = [p.name for p in supervisor.programs()]
+        say("taking no more events in")
+        supervisor.stop(DOORS)
         say("stopping workers: running tasks finish, the rest goes back to the queue")
-        supervisor.stop([name for name in names if queue_name(name) or name == "beat"])
+        supervisor.stop([p.name for p in supervisor.programs() if queue_name(p.name)])
         say("stopping everything else")
         supervisor.shutdown()
         return True

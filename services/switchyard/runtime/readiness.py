@@ -7,12 +7,14 @@ import urllib.request
 
 import redis
 
+from switchyard import health
 from switchyard.runtime.supervisor import Program
 from switchyard.settings import Settings
-from switchyard.worker import health
 
 #: Programs that run once; to have ended well is what they are for.
 ONE_SHOT = ("seed",)
+#: Programs that say again and again that they work: one that hangs must not pass for ready.
+BEATING = ("clock", "consumer")
 
 
 def is_ready(config: Settings, program: Program) -> bool:
@@ -22,10 +24,13 @@ def is_ready(config: Settings, program: Program) -> bool:
     if program.state != "RUNNING":
         return False
     if program.name == "redis":
-        return _redis_answers(config)
+        return redis_answers(config)
     if program.name == "flower":
         return _flower_asks_for_credentials(config)
-    return health.is_ready(config.state_dir, program.name, program.pid)
+    if program.name in BEATING:
+        return health.is_beating(config.state_dir, program.name, program.pid)
+    ready = health.is_ready(config.state_dir, program.name, program.pid)
+    return ready and (program.name != "producer" or _door_is_open(config))
 
 
 def has_failed(program: Program) -> bool:
@@ -35,11 +40,23 @@ def has_failed(program: Program) -> bool:
     return program.state in ("FATAL", "EXITED", "BACKOFF", "UNKNOWN")
 
 
-def _redis_answers(config: Settings) -> bool:
+def redis_answers(config: Settings) -> bool:
+    """Whether the broker does, within seconds."""
     try:
         with redis.Redis.from_url(config.broker_url(), socket_timeout=2, socket_connect_timeout=2) as client:
             return bool(client.ping())
     except redis.RedisError:
+        return False
+
+
+def _door_is_open(config: Settings) -> bool:
+    # Under a name of its own: it answers to no other, 127.0.0.1 included.
+    named = {"Host": config.api_hosts.split(",")[0].strip()}
+    url = f"http://127.0.0.1:{config.api_port}/readyz"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=named), timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
         return False
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from switchyard.settings import Settings
 
+API_TOKENS_HEAD = (
+    "# Who may call the HTTP door, `name:token` each. A line added lets in, a line deleted locks out; both at once."
+)
+
 
 def ensure(config: Settings) -> None:
     """Write what is missing. A secret that exists is never changed."""
@@ -20,6 +24,9 @@ def ensure(config: Settings) -> None:
         folder / "flower_basic_auth", f"admin:{secrets.token_urlsafe(16)}"
     )
     _write(folder / "broker_url", config.broker_url())
+    # Emptying it locks everybody out, so it is not taken for one that is missing.
+    if config.api_tokens_file == folder / "api_tokens" and not config.api_tokens_file.exists():
+        _write(config.api_tokens_file, f"{API_TOKENS_HEAD}\nlocal:{secrets.token_urlsafe(32)}")
 
 
 def _write_once(path: Path, secret: str) -> None:
