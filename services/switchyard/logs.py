@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -25,14 +26,19 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide the values of secret keys and the passwords in URLs, at any depth."""
-    return {key: HIDDEN if SECRET_WORDS.search(key) else _redacted(value) for key, value in event.items()}
+    return {key: HIDDEN if _is_secret(key) else _redacted(value) for key, value in event.items()}
+
+
+@lru_cache(maxsize=1024)  # the same few keys are on every line
+def _is_secret(key: str) -> bool:
+    return SECRET_WORDS.search(key) is not None
 
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if "://" in value else value
     if isinstance(value, dict):
-        return {str(k): HIDDEN if SECRET_WORDS.search(str(k)) else _redacted(v) for k, v in value.items()}
+        return {str(k): HIDDEN if _is_secret(str(k)) else _redacted(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
     # An exception or a URL object becomes text here, where what is in it can still be hidden.

@@ -166,7 +166,7 @@ def test_what_cannot_be_taken_is_kept_with_its_reason_and_holds_nothing_up(
         "The body is not UTF-8",
         "type",
         "data.item is missing",
-        "[0] The event is no JSON object.",
+        "[0] An event is a JSON object with specversion, id, source and type, got [].",
         "The message has no envelope of kombu's, or one that cannot be opened.",
         "id",
     ]

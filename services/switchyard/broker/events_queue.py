@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kombu import Exchange, Queue
 
 from switchyard.queue import EVENTS_QUEUE
@@ -13,11 +11,5 @@ PRIORITY_LISTS = tuple(EVENTS_QUEUE if step == 0 else f"{EVENTS_QUEUE}\x06\x16{s
 
 
 def events_queue() -> Queue:
-    """A durable topic exchange with everything bound to one durable queue."""
+    """A durable topic exchange with everything bound to one durable queue; declaring it puts the binding in place."""
     return Queue(EVENTS_QUEUE, Exchange(EVENTS_QUEUE, type="topic", durable=True), routing_key="#", durable=True)
-
-
-def put_in_place(channel: Any) -> None:
-    """Declare all of it on a channel of kombu's, also where kombu remembers that it did so before a FLUSHALL."""
-    channel.state.queue_bindings_delete(EVENTS_QUEUE)
-    events_queue()(channel).declare()

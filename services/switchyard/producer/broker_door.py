@@ -17,7 +17,7 @@ from typing import cast
 
 import redis
 
-from switchyard.broker.events_queue import PRIORITY_LISTS, put_in_place
+from switchyard.broker.events_queue import PRIORITY_LISTS, events_queue
 from switchyard.broker.state import waiting
 from switchyard.errors import EventRefused, Unavailable
 from switchyard.events import acceptance, bounds, refused
@@ -66,7 +66,7 @@ class BrokerDoor:
 
     def declare(self) -> None:
         """Put the exchange's binding in place: until then, and after a FLUSHALL, what is published to it matches nothing."""
-        put_in_place(self._connection.default_channel)
+        events_queue()(self._connection.default_channel).declare()
 
     def look(self) -> int:
         """Take in what waits, at most `WAIT_S` after the call if nothing does yet; returns how many messages."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from kombu.utils.json import loads
-from structlog.contextvars import bound_contextvars
 
+from switchyard.hooks import HEADER
 from switchyard.logs import get_logger
 from switchyard.producer import app
+from switchyard.routing import queue_of
 from switchyard.workflows import record
 
 #: Seconds for which to wait for the next.
@@ -49,15 +50,20 @@ def look() -> int:
 
 
 def _publish(workflows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
+    """Celery's own message, put together without `send_task`, which takes three times as long."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(record.PAGE):
         for workflow_id, fields in workflows:
-            # With its own id a task is a workflow's start (hooks.py); its result is in the workflow's record.
-            with bound_contextvars(workflow_id=workflow_id, event_id=fields["event_id"]):
-                # Celery would write the arguments once more, for monitors to show; they are JSON already.
-                app.send_task(
-                    fields["name"], kwargs=loads(fields["arguments"]), task_id=workflow_id, producer=producer,
-                    argsrepr="()", kwargsrepr=fields["arguments"][:_SHOWN], ignore_result=True, retry=False,
-                )  # fmt: skip
+            # Its result is in the workflow's record. The arguments are JSON already: monitors need no other text of them.
+            message = app.amqp.as_task_v2(
+                workflow_id, fields["name"], kwargs=loads(fields["arguments"]), ignore_result=True,
+                argsrepr="()", kwargsrepr=fields["arguments"][:_SHOWN],
+            )  # fmt: skip
+            # With its own id a task is a workflow's start: hooks.py.
+            message.headers[HEADER] = {"workflow_id": workflow_id, "event_id": fields["event_id"]}
+            producer.publish(
+                message.body, exchange="", routing_key=queue_of(fields["name"]), serializer="json",
+                headers=message.headers, **message.properties,
+            )  # fmt: skip
     if workflows:
         log.info("workflows_published", workflows=len(workflows))
     return len(workflows)
