@@ -230,7 +230,7 @@ def _show(workflow_id: str) -> int:
     out.print(f"{meta.name} {meta.id}: {meta.state}, attempt {meta.attempt}, {meta.done} of {meta.total} done, {meta.failed} failed",
               markup=False)  # fmt: skip
     if meta.event_id:
-        out.print(f"  event: {meta.event_type} {meta.event_id} from {meta.event_source}", markup=False)
+        out.print(f"  event: {meta.event_type} {meta.event_id!r} from {meta.event_source}", markup=False)
     for item, result in workflows.failed_items(workflow_id):
         out.print(f"  failed: {item!r}: {result}", markup=False)
     return _say_end(meta) if meta.ended else 0

@@ -148,6 +148,9 @@ class Ended:
     total: int = 2
     failed: int = 0
     ended: bool = True
+    event_id: str = ""
+    event_type: str = "stock.low"
+    event_source: str = "/shop"
 
 
 @pytest.mark.parametrize(
@@ -181,6 +184,16 @@ def test_the_exit_code_tells_how_a_workflow_ended(
         "  failed: '[item]': {'status': False}",
         said,
     ]
+
+
+def test_a_workflow_says_which_event_has_started_it(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is whatever somebody sent; what would move a terminal's cursor is shown instead of done."""
+    monkeypatch.setattr(workflows, "read", lambda _: Ended(event_id="[7]\x1b[2J"))
+    monkeypatch.setattr(workflows, "failed_items", lambda _: iter([]))
+    _, out, _ = call("workflow", "an-id")
+    assert out.splitlines()[1] == r"  event: stock.low '[7]\x1b[2J' from /shop"
 
 
 def test_arguments_named_like_ours_are_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
