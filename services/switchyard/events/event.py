@@ -79,19 +79,20 @@ class Event(BaseModel):
         """Without those that are null, which the specification takes for absent."""
         if not isinstance(given, dict):
             return given
+        known = {*cls.model_fields, "data_base64"}
+        for name, value in given.items():
+            if name not in known:
+                _extension(name, value)
         given = {name: value for name, value in given.items() if value is not None}
         if "data_base64" in given:
             raise ValueError("data_base64: expected JSON in data")
-        for name, value in given.items():
-            if name not in cls.model_fields:
-                _extension(name, value)
         return given
 
 
 def _extension(name: str, value: Any) -> None:
     if not re.fullmatch(EXTENSION, name):
         raise ValueError(f"{name[:80]!r} is no attribute: expected lower-case letters and digits only, 64 at most")
-    whole = isinstance(value, bool | int) or (isinstance(value, float) and value.is_integer())
+    whole = value is None or isinstance(value, bool | int) or (isinstance(value, float) and value.is_integer())
     if not whole and (not isinstance(value, str) or _CONTROL.search(value)):
         raise ValueError(
             f"{name}: expected a text without control characters, a whole number or a boolean, got {shown(value)}; "

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,15 @@ _OWN = re.compile(rf"(?P<stem>[^.]+)\.({'|'.join(SUFFIXES)})")
 _DRAFT = re.compile(rf"\.(?P<stem>[^.]+)\.({'|'.join(SUFFIXES)})\.[0-9a-f]{{16}}\.draft")
 
 
+@dataclass(frozen=True)
+class Kept:
+    """An artefact that is kept: when it was made (seconds since the epoch), and the bytes of each of its files, by suffix."""
+
+    stem: str
+    made: float
+    sizes: Mapping[str, int]
+
+
 class Store(Protocol):
     """Keeps artefacts; an artefact is all files of one stem."""
 
@@ -32,6 +42,14 @@ class Store(Protocol):
 
     def prune(self, report: str, keep: int, keep_days: int) -> list[str]:
         """Remove all but the `keep` newest artefacts of the last `keep_days` days, never the newest. Returns what went."""
+        ...
+
+    def kept(self, report: str) -> list[Kept]:
+        """The artefacts of a report, newest first. Raises ReportError."""
+        ...
+
+    def read(self, report: str, name: str) -> bytes | None:
+        """The file of this name, such as `<stem>.csv`; None if there is none. Raises ReportError."""
         ...
 
 
@@ -91,6 +109,34 @@ class Folder:
             raise ReportError(_why(folder, exc)) from exc
         return [str(path) for path in doomed]
 
+    def kept(self, report: str) -> list[Kept]:
+        """The artefacts of a report, newest first. Raises ReportError."""
+        folder = self.root / report
+        if not is_report(report) or not folder.is_dir():
+            return []
+        try:
+            found = sorted(_artefacts(folder).values(), key=_age, reverse=True)
+            return [
+                Kept(paths[0].stem, _age(paths)[0], {p.suffix[1:]: p.stat().st_size for p in paths}) for paths in found
+            ]
+        except FileNotFoundError:  # somebody prunes
+            return self.kept(report)
+        except OSError as exc:
+            raise ReportError(_unread(folder, exc)) from exc
+
+    def read(self, report: str, name: str) -> bytes | None:
+        """The file of this name, such as `<stem>.csv`; None if there is none. Raises ReportError."""
+        found = _OWN.fullmatch(name)
+        if not is_report(report) or not found or not is_stem(found["stem"]) or not name.startswith(f"{report}-"):
+            return None
+        path = self.root / report / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise ReportError(_unread(path, exc)) from exc
+
 
 @contextmanager
 def _shared(folder: Path, how: int) -> Iterator[int]:
@@ -143,6 +189,10 @@ def _modified(path: Path) -> float:
 
 def _age(paths: list[Path]) -> tuple[float, str]:
     return max(map(_modified, paths)), paths[0].stem
+
+
+def _unread(path: Path, exc: OSError) -> str:
+    return f"The report's files cannot be read in {path}: {exc.strerror or exc}. Mend that, then ask again."
 
 
 def _why(folder: Path, exc: OSError) -> str:

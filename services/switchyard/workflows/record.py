@@ -15,7 +15,15 @@ from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils.json import dumps, loads
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
-from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError, TimeoutError  # noqa: A004  redis' own names
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004  redis' own names
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from switchyard.errors import UnknownWorkflow
@@ -35,7 +43,15 @@ ENDED = ("done", "failed")
 #: Stands for the callback where a chunk's number stands otherwise.
 CALLBACK = "callback"
 #: Redis answers that end by themselves or by an operator's hand: it starts, its disk is full, its memory is full.
-_PASSING = ("MISCONF", "OOM", "LOADING", "READONLY", "TRYAGAIN", "CLUSTERDOWN")
+_PASSING = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+    ClusterDownError,
+)
 #: Connections of one process; a chunk uses one at a time, and waits for a free one.
 _CONNECTIONS = 64
 #: Items or chunks moved in one round trip.
@@ -104,9 +120,8 @@ def passing(exc: Exception) -> bool:
     """Whether Redis will answer again without our doing anything else."""
     if isinstance(exc, BatchPublishError):
         return isinstance(exc.__cause__, Exception) and passing(exc.__cause__)
-    if isinstance(exc, ConnectionError | TimeoutError | BusyLoadingError | OperationalError):
-        return True
-    return isinstance(exc, ResponseError) and str(exc).startswith(_PASSING)
+    # A full disk is the one of them for which redis-py has no class.
+    return isinstance(exc, (*_PASSING, OperationalError)) or str(exc).startswith("MISCONF")
 
 
 def patiently(call: Callable[[], T]) -> T:
