@@ -236,6 +236,20 @@ def test_events_for_a_full_queue_wait_in_the_broker_and_hold_up_no_others(
     assert waits(shop) == 0
 
 
+def test_a_bound_counts_what_the_starter_has_yet_to_publish(shop: Deployment) -> None:
+    """Else what comes while it is away would all be taken in."""
+    code = (
+        "import json\nfrom switchyard.errors import Unavailable\nfrom switchyard.events import acceptance, event\n"
+        "for number in range(3):\n"
+        "    sent = {'specversion': '1.0', 'id': str(number), 'source': '/t', 'type': 'things.happened', 'data': {'items': []}}\n"
+        "    try:\n        print(acceptance.accept([event.parse(json.dumps(sent).encode())], door='http')[0].state)\n"
+        "    except Unavailable as exc:\n        print(exc)\n"
+    )
+    *taken, refused = [line for line in shop.python(code).splitlines() if "[info" not in line]
+    assert taken == ["accepted", "accepted"]
+    assert refused == "2 messages wait in small, whose bound is 2; it takes no more events now."
+
+
 def test_what_was_accepted_while_it_was_away_is_started_when_it_is_back(shop: Deployment) -> None:
     """A door may accept whenever Redis answers."""
     sent = event(1)

@@ -412,6 +412,20 @@ def test_a_page_that_cannot_be_is_refused(door: Door, query: str) -> None:
     assert problem(answer).startswith(query.split("=", maxsplit=1)[0])
 
 
+def test_a_result_that_json_does_not_have_is_null(door: Door) -> None:
+    """A task may return NaN, which Python writes and nobody else reads."""
+    client = door.deployment.server.client()
+    client.hset("switchyard:workflow:odd", mapping={"state": "done", "result": '{"rate": NaN}'})
+    assert json.loads(door.get("/v1/workflows/odd").body)["result"] == {"rate": None}
+
+
+def test_what_lies_beside_a_record_is_no_workflow(door: Door) -> None:
+    """Its failed items are a key of another type, which must not become a 500."""
+    door.deployment.server.client().zadd("switchyard:workflow:a:failed", {"1": 1})
+    assert door.get("/v1/workflows/a:failed").status == 404
+    assert door.get("/v1/workflows/a:failed/stream").status == 404
+
+
 def test_an_unknown_workflow_is_not_found(door: Door) -> None:
     """It may have expired."""
     for path in ("/v1/workflows/nope", "/v1/workflows/nope/stream", "/v1/workflows?before=nope"):

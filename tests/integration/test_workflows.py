@@ -394,3 +394,26 @@ def test_every_log_line_of_a_workflow_carries_its_id(deployment, workflow):
         assert by_event[event]["queue"] == "default"
         assert by_event[event]["task_id"]
     assert "ValueError: on purpose" in by_event["item_raised"]["exception"]
+
+
+AGED = """
+from switchyard.producer import app
+from switchyard.workflows import publishing, record
+app.set_default()
+client, key = record.client(), record.meta_key({id!r})
+for _ in range(3):
+    publishing.again(record.read({id!r}), patience_s=3600)
+"""
+
+
+def test_a_start_that_waits_for_hours_is_not_published_at_every_sweep(deployment, workflow):
+    """Its queue is long, and its message may still be in it: else a backlog would feed itself."""
+    deployment.queues('[queues.default]\ntasks = ["*"]\nimports = ["project.tasks"]\n')
+    waiting = workflow(deployment, "spread", items=[1])
+    client = deployment.server.client()
+    long_ago = client.time()[0] - 7200
+    client.hset(f"switchyard:workflow:{waiting.id}", "updated", long_ago)
+    client.zadd("switchyard:workflows", {waiting.id: long_ago})
+    deployment.python(AGED.format(id=waiting.id))
+    # Its own message, and one more after two hours in vain.
+    assert deployment.server.client(0).llen("default") == 2

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from kombu.utils.json import dumps
 
-from switchyard.broker.state import waiting
 from switchyard.errors import EventConflict, EventRefused, EventUnwanted, Unavailable
 from switchyard.events import bounds
 from switchyard.events.config import EventConfig, load
@@ -95,7 +94,7 @@ def accept(events: Sequence[Event], *, door: str) -> list[Accepted]:
     """
     group = list(zip(events, starts_of(events), strict=True))
     for queue in bounds.of_tasks(start.task for _, start in group if start):
-        bounds.check(queue, waiting(queue.name))
+        bounds.check(queue, bounds.length(queue.name))
     keys, args = call([group])
     return told(group, outcomes_of(record.run_script("accept", keys, args)), door=door)
 

@@ -1,12 +1,14 @@
-"""The tasks that events start in; the queues that must have room for them out."""
+"""The tasks that events start in; the queues that must have room for them, and whether they have, out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from switchyard.broker.state import waiting
 from switchyard.errors import Unavailable
 from switchyard.queue import Queue
 from switchyard.routing import current_queues, queue_of
+from switchyard.workflows import record
 
 
 def of_tasks(tasks: Iterable[str]) -> list[Queue]:
@@ -19,6 +21,11 @@ def of_tasks(tasks: Iterable[str]) -> list[Queue]:
 def _names(name: str) -> tuple[str, ...]:
     report = current_queues().report_of(name)
     return report.queues if report else (name,)
+
+
+def length(name: str) -> int:
+    """What waits in a queue, or in the outbox, where it may be for any queue. Raises redis' own errors."""
+    return waiting(name) + record.client().zcard(record.OUTBOX)
 
 
 def check(queue: Queue, waiting: int) -> None:

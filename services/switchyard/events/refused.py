@@ -37,8 +37,16 @@ def count() -> int:
 
 def kept() -> Iterator[Refused]:
     """All of them, newest first."""
-    for entry in cast("list[str]", record.client().lrange(REFUSED, 0, -1)):
-        yield _parsed(entry)
+    # Counted from the oldest, so that what comes meanwhile moves nothing; one at a time, for each may be large.
+    for place in range(-count(), 0):
+        if entry := cast("str | None", record.client().lindex(REFUSED, place)):
+            yield _parsed(entry)
+
+
+def oldest() -> Refused | None:
+    """The one that `take_oldest` would remove; None if there is none."""
+    entry = cast("str | None", record.client().lindex(REFUSED, -1))
+    return _parsed(entry) if entry else None
 
 
 def take_oldest() -> Refused | None:

@@ -18,7 +18,6 @@ from typing import cast
 import redis
 
 from switchyard.broker.events_queue import PRIORITY_LISTS, events_queue
-from switchyard.broker.state import waiting
 from switchyard.errors import EventRefused, Unavailable
 from switchyard.events import acceptance, bounds, refused
 from switchyard.events.event import MAX_BATCH, parse
@@ -30,8 +29,8 @@ from switchyard.workflows import record
 
 #: Messages looked at in one round trip, and seconds for which to wait for the first.
 PAGE, WAIT_S = 100, 0.25
-#: Seconds until messages that must wait for a queue with room are looked at again.
-FULL_S = 1.0
+#: Messages for full queues that are passed by, and seconds until they are looked at again.
+MOST_PASSED, FULL_S = 1000, 1.0
 
 log = get_logger(__name__)
 
@@ -62,19 +61,20 @@ class BrokerDoor:
         # Bytes, as they came: what is removed must be what was read.
         self._client = redis.Redis.from_url(settings().broker_url(), socket_timeout=10, socket_connect_timeout=5)
         self._connection = app.connection_for_write()
-        self._full_until = 0.0
+        self._full_until, self._reason = 0.0, ""
+        self._passed: dict[str, int] = {}
 
     def declare(self) -> None:
         """Put the exchange's binding in place: until then, and after a FLUSHALL, what is published to it matches nothing."""
         events_queue()(self._connection.default_channel).declare()
 
     def look(self) -> int:
-        """Take in what waits, at most `WAIT_S` after the call if nothing does yet; returns how many messages."""
+        """Take in a page of what waits, at most `WAIT_S` after the call if nothing does yet; returns how many messages."""
+        if time.monotonic() < self._full_until:
+            time.sleep(WAIT_S)
+            return 0
         # From the tail to the tail: it moves nothing, and waits until there is something.
         self._client.blmove(EVENTS_QUEUE, EVENTS_QUEUE, cast("int", WAIT_S), "RIGHT", "RIGHT")
-        if time.monotonic() < self._full_until:
-            time.sleep(WAIT_S)  # else the message that must wait would be looked at without a pause
-            return 0
         return sum(self._take(name) for name in PRIORITY_LISTS)
 
     def close(self) -> None:
@@ -83,24 +83,26 @@ class BrokerDoor:
         self._connection.release()
 
     def _take(self, name: str) -> int:
-        """All of one list, oldest first; what must wait for room is passed by, so that it holds up nothing else."""
-        taken = passed = 0
-        while page := cast("list[bytes]", self._client.lrange(name, -(passed + PAGE), -(passed + 1))):
-            done = self._accept([_Message.of(raw) for raw in reversed(page)])
+        """A page of one list, oldest first. What must wait for room is passed by, so that it does not hold up all the rest."""
+        passed = self._passed.get(name, 0)
+        page = cast("list[bytes]", self._client.lrange(name, -(passed + PAGE), -(passed + 1)))
+        done = self._accept([_Message.of(raw) for raw in reversed(page)])
+        if done:
             pipe = self._client.pipeline(transaction=False)
             for message in done:
                 pipe.lrem(name, -1, cast("str", message.raw))  # bytes are what lies there
             pipe.execute()
-            taken, passed = taken + len(done), passed + len(page) - len(done)
-        if passed:
-            self._full_until = time.monotonic() + FULL_S
-        return taken
+        self._passed[name] = passed = passed + len(page) - len(done)
+        if passed and (len(page) < PAGE or passed >= MOST_PASSED):
+            log.warning("events_must_wait", events=passed, reason=self._reason, door="broker")
+            self._passed[name], self._full_until = 0, time.monotonic() + FULL_S
+        return len(done)
 
     def _accept(self, messages: Sequence[_Message]) -> list[_Message]:
         """Accept each that can be, keep each that cannot; returns those that need not lie in the list any more."""
         done: list[_Message] = []
         groups: list[tuple[_Message, acceptance.Group]] = []
-        length = cache(waiting)  # asked once for all of these
+        length = cache(bounds.length)  # asked once for all of these
         for message in messages:
             try:
                 groups.append((message, _group(message, length)))
@@ -108,7 +110,7 @@ class BrokerDoor:
                 _refuse(message, exc)
                 done.append(message)
             except Unavailable as exc:
-                log.warning("event_must_wait", reason=str(exc), door="broker")
+                self._reason = str(exc)
             if groups and (message is messages[-1] or sum(len(group) for _, group in groups) >= MAX_BATCH):
                 done += _recorded(groups)
                 groups = []

@@ -87,6 +87,7 @@ class Clock:
                 if self._tried.get(timing.name) != slot:
                     log.warning("schedule_delayed", schedule=timing.name, slot=slot.isoformat(), reason=str(exc))
                 self._tried[timing.name] = slot
+                break  # a later one that is told would pass this one by
         if found.skipped:
             log.warning("schedule_skipped", schedule=timing.name, slot=found.skipped.isoformat())
             self._remember(timing, found.skipped)

@@ -74,8 +74,8 @@ def main() -> None:
         door.look()
 
     def start() -> None:
-        starter.look()
-        starter.wait()
+        if not starter.look():
+            starter.wait()
 
     loops = [Loop("broker_door", take_in, stop), Loop("starter", start, stop)]
     for loop in loops:

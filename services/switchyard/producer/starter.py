@@ -30,26 +30,25 @@ def wait() -> None:
 
 
 def look() -> int:
-    """Publish what is in the outbox, oldest first; returns how many workflows.
+    """Publish a page of what is in the outbox, oldest first; returns how many workflows it had.
 
     A workflow leaves the outbox after the broker has its message: who is killed in between sends it twice, under the same task
     id. Raises redis' and kombu's own errors while one of the two is away.
     """
-    published = 0
-    while ids := cast("list[str]", record.client().zrange(record.OUTBOX, 0, record.PAGE - 1)):
-        pipe = record.client().pipeline(transaction=False)
-        for workflow_id in ids:
-            pipe.hmget(record.meta_key(workflow_id), _FIELDS)
-        found = [dict(zip(_FIELDS, values, strict=True)) for values in pipe.execute()]
-        # Not those that somebody has started meanwhile, such as the sweep, or that are gone.
-        published += _publish(
-            [(id_, fields) for id_, fields in zip(ids, found, strict=True) if fields["state"] == "waiting"]
-        )
-        record.client().zrem(record.OUTBOX, *ids)
-    return published
+    ids = cast("list[str]", record.client().zrange(record.OUTBOX, 0, record.PAGE - 1))
+    if not ids:
+        return 0
+    pipe = record.client().pipeline(transaction=False)
+    for workflow_id in ids:
+        pipe.hmget(record.meta_key(workflow_id), _FIELDS)
+    found = [dict(zip(_FIELDS, values, strict=True)) for values in pipe.execute()]
+    # Not those that somebody has started meanwhile, such as the sweep, or that are gone.
+    _publish([(id_, fields) for id_, fields in zip(ids, found, strict=True) if fields["state"] == "waiting"])
+    record.client().zrem(record.OUTBOX, *ids)
+    return len(ids)
 
 
-def _publish(workflows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
+def _publish(workflows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """Celery's own message, put together without `send_task`, which takes three times as long."""
     with app.producer_pool.acquire(block=True) as producer, producer.batch(record.PAGE):
         for workflow_id, fields in workflows:
@@ -66,4 +65,3 @@ def _publish(workflows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
             )  # fmt: skip
     if workflows:
         log.info("workflows_published", workflows=len(workflows))
-    return len(workflows)

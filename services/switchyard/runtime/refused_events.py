@@ -27,12 +27,14 @@ def retry(config: Settings) -> int:
     again. Raises Unavailable while the broker is away; those that were not sent are still kept.
     """
     with preflight.alone(config):
-        oldest_first = list(refused.kept())[::-1]
-        for event in oldest_first:
-            # Removed after it was sent: whoever is killed in between sends it twice, which starts nothing twice.
-            publishing.resend(event.body)
-            refused.take_oldest()
-        return len(oldest_first)
+        sent = 0
+        for _ in range(refused.count()):
+            if event := refused.oldest():
+                # Removed after it was sent: whoever is killed in between sends it twice, which starts nothing twice.
+                publishing.resend(event.body)
+                refused.take_oldest()
+                sent += 1
+        return sent
 
 
 def drop(config: Settings) -> int:

@@ -69,9 +69,9 @@ def again(meta: record.Meta, *, patience_s: float) -> None:
         client.zrem(record.OPEN, meta.id)
         return
     now = client.time()[0]
-    if now - meta.updated < patience_s and any(
-        waiting(queue_of(t)) for t in (meta.name, meta.each, meta.callback) if t
-    ):
+    # Since its last progress, or since it was last published again: what waits for hours must not be published every time.
+    touched = max(meta.updated, client.zscore(record.OPEN, meta.id) or 0)
+    if now - touched < patience_s and any(waiting(queue_of(t)) for t in (meta.name, meta.each, meta.callback) if t):
         return
     # Noted first: the next sweep gives what is published now as long as this one gave the last.
     client.zadd(record.OPEN, {meta.id: now}, xx=True)

@@ -18,6 +18,7 @@ from switchyard.events.event import Event
 from switchyard.producer.http.committer import Committer
 from switchyard.queue import Queue
 from switchyard.settings import settings
+from switchyard.workflows import record
 
 #: Seconds that Redis may take for one answer; less than what a request may take.
 REDIS_TIMEOUT_S = 2.0
@@ -62,9 +63,13 @@ class Door:
         """Messages that wait, as somebody has just seen it: requests that come together look once."""
         seen, look = self._lengths.get(queue, (-inf, None))
         if look is None or now - seen > KNOWN_S:
-            look = asyncio.ensure_future(self.broker.llen(queue))
+            look = asyncio.ensure_future(self._look(queue))
             self._lengths[queue] = now, look
         return await asyncio.shield(look)  # a caller that goes must not take it from the others
+
+    async def _look(self, queue: str) -> int:
+        """As `bounds.length`."""
+        return int(await self.broker.llen(queue)) + int(await self.records.zcard(record.OUTBOX))
 
 
 @asynccontextmanager

@@ -44,11 +44,14 @@ class Guard:
         clear_contextvars()  # a pipelined request inherits those of the one before
         self._requests += 1
         try:
-            await self._answer(scope, receive, send)
+            refused = await self._answer(scope, receive, send)
         finally:
             self._requests -= 1
+        if refused:  # not counted any more: who has no token must not take the place of those who have
+            await bodies.refuse(refused, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Problem | None:
+        """Answer; a problem whose request's body was not read is returned instead."""
         body, started = None, False
 
         async def note_start(message: Message) -> None:
@@ -63,7 +66,7 @@ class Guard:
                 self._check(scope)
                 if (body := await bodies.read(receive)) is not None:
                     await self._app(scope, bodies.replay(body, receive), note_start)
-            return
+            return None
         except Problem as exc:
             problem = exc
         except Exception as exc:
@@ -73,12 +76,12 @@ class Guard:
                 log.exception("request_failed", method=scope["method"], path=scope["path"][:200], exc_info=exc)
                 problem = Problem(500, "Something went wrong here; the log says what.")
         if started:  # the app has answered, or can no longer
-            return
+            return None
         log.info("request_refused", method=scope["method"], path=scope["path"][:200], status=problem.status, reason=problem.detail)  # fmt: skip
         if body is None:
-            await bodies.refuse(problem, scope, receive, send)
-        else:
-            await problem.response()(scope, receive, send)
+            return problem
+        await problem.response()(scope, receive, send)
+        return None
 
     def _check(self, scope: Scope) -> None:
         if self._requests > MOST_REQUESTS:

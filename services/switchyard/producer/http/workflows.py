@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, cast, get_args
 from urllib.parse import urlencode
@@ -31,6 +32,7 @@ LOOK_S, ALIVE_S = 0.5, 15.0
 MOST_STREAMS = 200
 #: What a page leaves out, for it may be large.
 _LARGE = ("result", "arguments")
+_SMALL = [field.name for field in fields(Meta) if field.name not in (*_LARGE, "id")]
 
 Id = Annotated[str, Path(max_length=256, description="A workflow's id")]
 
@@ -59,7 +61,7 @@ async def list_workflows(
         "workflows": [{k: v for k, v in as_json(meta).items() if k not in _LARGE} for meta in found],
         "next": None if last is None else f"/v1/workflows?{urlencode(more)}",
     }
-    return Response(json.dumps(page, default=str), media_type="application/json")
+    return Response(_json(page), media_type="application/json")
 
 
 async def _place_after(records: Redis, workflow_id: str) -> int:
@@ -74,16 +76,17 @@ async def _newest_first(records: Redis, start: int) -> AsyncIterator[tuple[str, 
     while ids := cast("list[str]", await records.zrevrange(record.INDEX, start, start + record.PAGE - 1)):
         pipe = records.pipeline(transaction=False)
         for each in ids:
-            pipe.hgetall(record.meta_key(each))
-        for each, fields in zip(ids, await pipe.execute(), strict=True):
-            yield each, Meta.parse(each, fields) if fields.get("state") else None
+            pipe.hmget(record.meta_key(each), _SMALL)
+        for each, values in zip(ids, await pipe.execute(), strict=True):
+            found = {name: value for name, value in zip(_SMALL, values, strict=True) if value is not None}
+            yield each, Meta.parse(each, found) if found.get("state") else None
         start += len(ids)
 
 
 async def show_workflow(request: Request, workflow_id: Id) -> Response:
     """A workflow as it is now."""
     meta = await _read(request.app.state.door.records, workflow_id)
-    return Response(json.dumps(as_json(meta), default=str), media_type="application/json")
+    return Response(_json(as_json(meta)), media_type="application/json")
 
 
 async def stream_workflow(request: Request, workflow_id: Id) -> Response:
@@ -123,12 +126,21 @@ async def _progress(door: Door, meta: Meta) -> AsyncIterator[str]:
 
 
 def _sent(event: str, meta: Meta) -> str:
-    return f"event: {event}\ndata: {json.dumps(as_json(meta), default=str)}\n\n"
+    return f"event: {event}\ndata: {_json(as_json(meta))}\n\n"
 
 
 async def _read(records: Redis, workflow_id: str) -> Meta:
-    fields = cast("dict[str, str]", await records.hgetall(record.meta_key(workflow_id)))
-    return Meta.parse(workflow_id, fields)
+    if ":" in workflow_id:  # the keys beside a record have its id and a colon
+        raise UnknownWorkflow(f"No workflow has the id {workflow_id[:80]!r}; ids have no colon.")
+    return Meta.parse(workflow_id, cast("dict[str, str]", await records.hgetall(record.meta_key(workflow_id))))
+
+
+def _json(value: Any) -> str:
+    """JSON; a result that was NaN or infinite, which JSON does not have, is null."""
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda _: None))
 
 
 def as_json(meta: Meta) -> dict[str, Any]:
