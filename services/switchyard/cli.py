@@ -263,7 +263,7 @@ def _redis_needed() -> Iterator[None]:
 
 def _say_end(meta: object) -> int:
     result, reason, state = (getattr(meta, key) for key in ("result", "reason", "state"))
-    out.print(f"{state}: {reason or result}", markup=False)
+    out.print(f"{state}: {result if state == 'done' and result is not None else reason or result}", markup=False)
     return 0 if state == "done" and not (isinstance(result, dict) and result.get("status") is False) else UNSUCCESSFUL
 
 
