@@ -102,18 +102,22 @@ class BrokerDoor:
         """Accept each that can be, keep each that cannot; returns those that need not lie in the list any more."""
         done: list[_Message] = []
         groups: list[tuple[_Message, acceptance.Group]] = []
+        refusals: list[tuple[_Message, EventRefused]] = []
         length = cache(bounds.length)  # asked once for all of these
         for message in messages:
             try:
                 groups.append((message, _group(message, length)))
             except EventRefused as exc:
-                _refuse(message, exc)
-                done.append(message)
+                refusals.append((message, exc))
             except Unavailable as exc:
                 self._reason = str(exc)
             if groups and (message is messages[-1] or sum(len(group) for _, group in groups) >= MAX_BATCH):
                 done += _recorded(groups)
                 groups = []
+        # At the end: where recording fails all of these are looked at again, and would be kept again.
+        for message, why in refusals:
+            _refuse(message, why)
+            done.append(message)
         return done
 
 
