@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
+from structlog.testing import CapturingLogger
 from tests.support import Server
 
 from switchyard.broker.events_queue import events_queue
@@ -206,9 +207,10 @@ def test_a_message_goes_back_to_its_queue_without_any_binding(redis_server, kind
     client.flushall()
 
 
-def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_server, capsys):
+def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_server, monkeypatch):
     """Its record names an exchange only. While that matches nothing, the message stays, and the others still go back."""
-    client = redis_server.client(0)
+    client, log = redis_server.client(0), CapturingLogger()
+    monkeypatch.setattr("switchyard.broker.transport.log", log)
     orders = Queue("orders", Exchange("orders", type="direct"), routing_key="order.made")
     bills = Queue("bills", Exchange("bills", type="direct"), routing_key="bill")
     with connected(redis_server, transport=None) as stock:
@@ -220,7 +222,7 @@ def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_ser
     with connected(redis_server, visibility_timeout=0) as ours:
         ours.default_channel.qos.restore_visible(interval=1)
         assert (client.hlen("unacked"), client.llen("orders"), client.llen("bills")) == (1, 0, 1)
-        assert "message_not_put_back" in capsys.readouterr().out
+        assert [call.args for call in log.calls] == [("message_not_put_back",)]
         orders(ours.default_channel).declare()
         ours.default_channel.qos.restore_visible(interval=1)
         assert (client.hlen("unacked"), client.llen("orders")) == (0, 1)

@@ -762,8 +762,8 @@ class Redis:
     def rpop(self, key: str) -> str | None:
         return self.refused.pop() if self.refused else None
 
-    def lrange(self, key: str, *_: int) -> list[str]:
-        return list(self.refused)
+    def lindex(self, key: str, place: int) -> str | None:
+        return self.refused[place] if -len(self.refused) <= place < len(self.refused) else None
 
 
 @pytest.fixture

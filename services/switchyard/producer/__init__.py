@@ -2,5 +2,6 @@
 
 from celery import Celery
 
-app = Celery("producer")
+# Not the current app: whoever imports this has one of their own, and their tasks are to stay with it.
+app = Celery("producer", set_as_current=False)
 app.config_from_object("switchyard.celeryconfig")
