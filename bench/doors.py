@@ -142,8 +142,38 @@ def by_broker(made: Bench, consumer: int, events: int) -> tuple[float, list[floa
     return rate, seconds
 
 
-def measure(made: Bench, events: int, rounds: int) -> dict[str, list[tuple[float, float, float]]]:
-    """Of each way and round: events a second, p50 and p99 in seconds."""
+#: What nobody should send.
+HOSTILE = {
+    "10 MB": b"[" + b" " * 10_000_000 + b"]",
+    "nesting, 500,000 deep": b"[" * 500_000 + b"]" * 500_000,
+    "90,000 keys, one of them twice": b"{" + b",".join(b'"%d":1' % number for number in range(90_000)) + b',"0":1}',
+    "an integer of 1,000,000 digits": b"9" * 1_000_000,
+    "not UTF-8": b'"\xff"',
+}
+
+
+def hostile(port: int) -> list[tuple[str, int, float]]:
+    """Of each of HOSTILE its answer's status, and the seconds until it is there, medians of nine."""
+
+    async def answer(body: bytes) -> tuple[int, float]:
+        async with Caller(port) as caller:
+            began = time.perf_counter()
+            caller.writer.write(request(port, body, "application/json"))
+            line = await caller.reader.readline()
+            return int(line.split()[1]), time.perf_counter() - began
+
+    found = []
+    for name, body in HOSTILE.items():
+        answers = [asyncio.run(answer(body)) for _ in range(9)]
+        found.append((name, answers[0][0], statistics.median(seconds for _, seconds in answers)))
+    return found
+
+
+Rounds = dict[str, list[tuple[float, float, float]]]
+
+
+def measure(made: Bench, events: int, rounds: int) -> tuple[Rounds, list[tuple[str, int, float]]]:
+    """Of each way and round: events a second, p50 and p99 in seconds; and what hostile bodies came to."""
     ports = {"bare": free_port(), "producer": free_port()}
     (made.folder / "queues.toml").write_text(QUEUES)
     (made.folder / "events.toml").write_text(EVENTS)
@@ -157,7 +187,7 @@ def measure(made: Bench, events: int, rounds: int) -> dict[str, list[tuple[float
         "HTTP door, batches of 100": lambda: over_http(ports["producer"], events * 4, batch=100),
         "broker door": lambda: by_broker(made, consumer, events),
     }
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
+    found: Rounds = {name: [] for name in ways}
     for way in ways.values():
         way()  # what a first request loads is not its cost
     for number in range(rounds):
@@ -170,7 +200,7 @@ def measure(made: Bench, events: int, rounds: int) -> dict[str, list[tuple[float
             out.print(
                 f"round {number + 1} of {rounds}: {name} {rate:,.0f} events/s, p50 {1000 * found[name][-1][1]:.1f} ms"
             )
-    return found
+    return found, hostile(ports["producer"])
 
 
 def main() -> int:
@@ -181,7 +211,7 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         with bench() as made:
-            found = measure(made, chosen.events, chosen.rounds)
+            found, answers = measure(made, chosen.events, chosen.rounds)
     except SwitchyardError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
@@ -193,6 +223,10 @@ def main() -> int:
     out.print(table)
     out.print(f"medians of {chosen.rounds} rounds; {AT_ONCE} requests at once, the broker's p50 and p99 one at a time; "
               f"{os.cpu_count()} cores, Python {platform.python_version()}")  # fmt: skip
+    table = Table("hostile body", "answer", "ms", box=None, pad_edge=False)
+    for name, status, seconds in answers:
+        table.add_row(name, str(status), f"{1000 * seconds:.1f}")
+    out.print(table)
     return 0
 
 
