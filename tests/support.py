@@ -155,8 +155,9 @@ class Deployment:
         """What a Python program of this project prints."""
         environment = {**self.environment, **extra}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-        )
+            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+            timeout=300,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
