@@ -20,7 +20,7 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Self
 
 import kombu
@@ -101,13 +101,13 @@ def over_http(port: int, events: int, batch: int = 1) -> tuple[float, list[float
     return len(bodies) * batch / run(all_of_them), seconds
 
 
-def run(main: Callable[[], Awaitable[float]]) -> float:
+def run(main: Callable[[], Coroutine[Any, Any, float]]) -> float:
     """By uvloop where there is one: the client must not be what is measured."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main())  # type: ignore[arg-type]
-    return uvloop.run(main())  # type: ignore[arg-type]
+        return asyncio.run(main())
+    return uvloop.run(main())
 
 
 def by_broker(made: Bench, consumer: int, events: int) -> tuple[float, list[float]]:

@@ -90,6 +90,15 @@ def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
     return f"{'__'.join([name, *path]).upper()}: {refusal(error, secret=secret)}."
 
 
+def known_zone(value: str) -> str:
+    """The name of a time zone. Raises ValueError for what is none."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as exc:
+        raise ValueError("expected the name of a time zone, such as Europe/Berlin") from exc
+    return value
+
+
 class Settings(EnvironmentSettings):
     """The core's settings. `.env.example` explains each; a test keeps the two in step."""
 
@@ -130,12 +139,8 @@ class Settings(EnvironmentSettings):
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as exc:
-            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from exc
-        return value
+    def _zone(cls, value: str) -> str:
+        return known_zone(value)
 
     def secret_file(self, name: str) -> Path:
         """Where `make up` keeps the generated secret `name` (mode 0600)."""

@@ -1,12 +1,10 @@
 """Starts the supplier: settings come in, a server on 127.0.0.1:SUPPLIER_PORT comes up."""
 
-import errno
 import socket
 import sys
 
 import uvicorn
 
-from demo.errors import SupplierError
 from demo.settings import demo_settings
 from demo.store import store
 from demo.supplier.app import Supplier
@@ -15,6 +13,7 @@ from demo.supplier.knobs import Knobs
 from demo.supplier.ledger import Ledger
 from switchyard.errors import SwitchyardError
 from switchyard.health import note_ready
+from switchyard.listener import listen
 from switchyard.settings import settings as core_settings
 from switchyard.worker.orphans import end_with_parent
 
@@ -33,11 +32,14 @@ def main() -> int:
 
 
 def serve() -> None:
-    """Serve until SIGTERM or SIGINT. Raises SupplierError when the port is taken, StoreError without a store."""
+    """Serve until SIGTERM or SIGINT. Raises RuntimeRefusal when the port is taken, StoreError without a store."""
     end_with_parent()
     chosen = demo_settings()
     knobs = Knobs(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate)
-    with _bind(chosen.supplier_port) as listener, Ledger(core_settings().state_dir / "supplier" / "keys") as ledger:
+    with (
+        listen(chosen.supplier_port, "SUPPLIER_PORT") as listener,
+        Ledger(core_settings().state_dir / "supplier" / "keys") as ledger,
+    ):
         app = Supplier(Catalogue(store()), ledger, knobs)
         config = uvicorn.Config(
             app,
@@ -61,15 +63,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         note_ready(core_settings().state_dir, "supplier")
-
-
-def _bind(port: int) -> socket.socket:
-    # Bound before anything is loaded: a port in use is known at once, and is a sentence instead of uvicorn's log.
-    try:
-        return socket.create_server(("127.0.0.1", port))
-    except OSError as exc:
-        reason = "is in use" if exc.errno == errno.EADDRINUSE else f"cannot be opened ({exc.strerror})"
-        raise SupplierError(f"Port {port} {reason}. Set SUPPLIER_PORT to a free one.") from exc
 
 
 if __name__ == "__main__":

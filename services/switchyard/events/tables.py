@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from switchyard.settings import known_zone
 
 #: Ends the name of a key of the data that may be missing.
 OPTIONAL = "?"
@@ -71,14 +72,6 @@ def _cron(value: str) -> str:
     return value
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as exc:
-        raise ValueError("expected the name of a time zone, such as Europe/Berlin") from exc
-    return value
-
-
 class Rule(BaseModel):
     """What one type of event starts: a workflow, with parameters out of its data."""
 
@@ -104,7 +97,7 @@ class Schedule(BaseModel):
     name: Annotated[str, AfterValidator(_name)]
     event: str = Field(description="Its type")
     schedule: Annotated[str, AfterValidator(_cron)] = Field(description="A cron line")
-    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(default=None, description="Empty: TIMEZONE")
+    timezone: Annotated[str, AfterValidator(known_zone)] | None = Field(default=None, description="Empty: TIMEZONE")
     jitter: float = Field(default=0, ge=0, le=3600, description="It is told up to so many seconds later")
     missed: Literal["catch_up", "skip"] = Field(
         default="catch_up", description="What becomes of a run that was slept through"

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from switchyard.errors import ConfigError, EventRefused
+from switchyard.errors import EventRefused
 from switchyard.events import refused
 from switchyard.events.acceptance import accept
 from switchyard.events.config import Schedule
@@ -60,7 +60,7 @@ def _tell(event: Event) -> None:
     try:
         accept([event], door=DOOR)
         return
-    except (EventRefused, ConfigError) as exc:
+    except EventRefused as exc:
         reason = str(exc)
     log.error("event_refused", event_id=event.id, event_source=event.source, event_type=event.type, reason=reason,
               door=DOOR)  # fmt: skip

@@ -100,7 +100,7 @@ class BrokerDoor:
 
     def _accept(self, messages: Sequence[_Message]) -> list[_Message]:
         """Accept each that can be, keep each that cannot; returns those that need not lie in the list any more."""
-        done: list[_Message] = []
+        must_wait: list[_Message] = []
         groups: list[tuple[_Message, acceptance.Group]] = []
         refusals: list[tuple[_Message, EventRefused]] = []
         length = cache(bounds.length)  # asked once for all of these
@@ -110,19 +110,20 @@ class BrokerDoor:
             except EventRefused as exc:
                 refusals.append((message, exc))
             except Unavailable as exc:
+                must_wait.append(message)
                 self._reason = str(exc)
             if groups and (message is messages[-1] or sum(len(group) for _, group in groups) >= MAX_BATCH):
-                done += _recorded(groups)
+                refusals += _record(groups)
                 groups = []
         # At the end: where recording fails all of these are looked at again, and would be kept again.
         for message, why in refusals:
             _refuse(message, why)
-            done.append(message)
-        return done
+        return [message for message in messages if message not in must_wait]
 
 
-def _recorded(groups: Sequence[tuple[_Message, acceptance.Group]]) -> list[_Message]:
-    """Record all of them in one step, and keep those that conflict with what was accepted before."""
+def _record(groups: Sequence[tuple[_Message, acceptance.Group]]) -> list[tuple[_Message, EventRefused]]:
+    """Record all of them in one step; returns those that conflict with what was accepted before."""
+    refusals: list[tuple[_Message, EventRefused]] = []
     keys, args = acceptance.call([group for _, group in groups])
     outcomes = iter(acceptance.outcomes_of(record.run_script("accept", keys, args)))
     for message, group in groups:
@@ -130,8 +131,8 @@ def _recorded(groups: Sequence[tuple[_Message, acceptance.Group]]) -> list[_Mess
         try:
             acceptance.told(group, own, door="broker")
         except EventRefused as exc:
-            _refuse(message, exc)
-    return [message for message, _ in groups]
+            refusals.append((message, exc))
+    return refusals
 
 
 def _group(message: _Message, length: Callable[[str], int]) -> acceptance.Group:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import socket
 
 import uvicorn
 
 from switchyard import logs
-from switchyard.errors import RuntimeRefusal
 from switchyard.health import note_ready
+from switchyard.listener import listen
 from switchyard.producer.http.app import create_app
 from switchyard.producer.http.protocol import Protocol
 from switchyard.settings import settings
@@ -23,7 +22,7 @@ STOP_TIMEOUT_S = 5
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Raises RuntimeRefusal when the port is taken, ConfigError for a refused configuration."""
     config = settings()
-    with _bind(config.api_port) as listener:
+    with listen(config.api_port, "API_PORT") as listener:
         logs.configure(config.log_format, config.log_level)
         stopping = asyncio.Event()
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
@@ -62,16 +61,3 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()
         await super().shutdown(sockets)
-
-
-def _bind(port: int) -> socket.socket:
-    # Bound before anything is loaded: a port in use is known at once, and is a sentence instead of uvicorn's log.
-    try:
-        return socket.create_server(("127.0.0.1", port))
-    except OSError as exc:
-        reason = "is in use" if exc.errno == errno.EADDRINUSE else f"cannot be opened ({exc.strerror})"
-        raise RuntimeRefusal(f"Port {port} {reason}. Set API_PORT to a free one.") from exc
-
-
-if __name__ == "__main__":
-    main()
