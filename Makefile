@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart refused demo seed report start workflow new-report render check test bench screenshots
+.PHONY: help up down ps logs restart doctor refused demo seed report start workflow new-report base-images render check test bench screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -15,14 +15,16 @@ logs: ## The logs of everything, or of one queue: make logs Q=default
 	@$(RUN) switchyard logs $(Q)
 restart: ## Restart one queue's worker, its tasks finish first: make restart Q=default
 	@$(RUN) switchyard restart $(Q)
+doctor: ## What this machine and this checkout lack, and how to mend it
+	@$(RUN) switchyard doctor
 refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
 	@$(RUN) switchyard refused $(if $(DO),--$(DO))
 
 ##@ Give it work
 demo: ## Refresh 92,331 real products and watch: brings everything up if it is not
-	@$(RUN) demo
+	@$(RUN) switchyard demo
 seed: ## Put products into the store: make seed [LIMIT=1000] [FILE=products.csv]
-	@$(RUN) demo.seed $(if $(LIMIT),--limit $(LIMIT)) $(if $(FILE),--file "$(FILE)")
+	@$(RUN) switchyard run demo.seed $(if $(LIMIT),--limit $(LIMIT)) $(if $(FILE),--file "$(FILE)")
 report: ## Make a report and say where it is: make report R=sales [PERIOD=2017-05] [ARGS="department=GROCERY"]
 	@$(RUN) switchyard report $(R) $(if $(PERIOD),"period=$(PERIOD)") $(ARGS)
 start: ## Start a workflow by its task's name: make start W=refresh_products [ARGS="limit=100"]
@@ -33,6 +35,8 @@ workflow: ## How a workflow stands, and which of its items failed: make workflow
 ##@ Change it
 new-report: ## Begin a report: its module, its test and its table of config: make new-report NAME=returns
 	@$(RUN) switchyard new-report $(NAME)
+base-images: ## Build the Python and Redis images from Debian's packages, where no registry answers
+	@$(RUN) switchyard base-images
 render: ## Write what follows from config/queues.toml; CHECK=1 only compares
 	@$(RUN) switchyard render $(if $(CHECK),--check)
 check: ## Lint, types, and that nothing rendered is stale

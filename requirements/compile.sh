@@ -8,5 +8,6 @@ lock core.in -o core.txt
 lock demo.in -o demo.txt
 lock dev.in -o dev.txt
 lock browser.in -o browser.txt
+lock reload.in -o reload.txt
 lock flower.in -o flower.txt
 lock data.in --no-deps -o data.txt

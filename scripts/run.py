@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
         print("  wrote .env from .env.example; every setting is explained there", flush=True)
     extras = [argument.removeprefix("--") for argument in takewhile(lambda a: a in ("--dev", "--browser"), arguments)]
     demo = ["demo", "data"] if extras or wants_demo() else []
-    wanted = {".venv": ["core", *demo, *extras], ".venv-flower": ["flower"]}
+    wanted = {".venv": ["core", *demo, *extras]}
+    if extras or not runs_in_docker():
+        wanted[".venv-flower"] = ["flower"]
     with alone(), ThreadPoolExecutor() as pool:
         if not all(list(pool.map(install, *zip(*wanted.items(), strict=True)))):
             return refuse("the packages could not be installed; the reason is above. Run this again when it is mended.")
@@ -60,10 +62,25 @@ def alone() -> Iterator[None]:
 
 
 def wants_demo() -> bool:
-    """DEMO of the environment, else of .env; nothing that parses it better is installed yet."""
-    lines = re.findall(r"""^\s*(?:export\s+)?DEMO\s*=\s*["']?(\w*)""", (ROOT / ".env").read_text(), re.MULTILINE)
-    value = os.environ.get("DEMO") or (lines[-1] if lines else "")
-    return value.strip().lower() in ("1", "true", "t", "yes", "y", "on")
+    """Whether DEMO is set."""
+    return setting("DEMO").lower() in ("1", "true", "t", "yes", "y", "on")
+
+
+def runs_in_docker() -> bool:
+    """Whether the deployment runs in containers, where Flower has an image of its own."""
+    sys.path.insert(0, str(ROOT / "services"))
+    from switchyard.runtime import choice  # noqa: PLC0415  the one module of ours that needs nothing installed
+
+    state_dir = ROOT / (setting("STATE_DIR") or ".switchyard")
+    return choice.used(state_dir, setting("RUNTIME") or None) == choice.DOCKER
+
+
+def setting(name: str) -> str:
+    """A setting of the environment, else of .env; nothing that parses it better is installed yet."""
+    lines = re.findall(
+        rf"""^\s*(?:export\s+)?{name}\s*=\s*["']?([^\s"'#]*)""", (ROOT / ".env").read_text(), re.MULTILINE
+    )
+    return (os.environ.get(name) or (lines[-1] if lines else "")).strip()
 
 
 def install(folder: str, locks: list[str]) -> bool:

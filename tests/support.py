@@ -132,21 +132,41 @@ class Deployment:
 
     def start_worker(self, queue: str = "default") -> subprocess.Popen[bytes]:
         """Start a queue's worker and wait until it says that it is ready."""
+        return self.start_workers(queue)[queue]
+
+    def start_workers(self, *queues: str) -> dict[str, subprocess.Popen[bytes]]:
+        """Start the workers of these queues side by side and wait until each says that it is ready."""
         from switchyard.health import is_ready, program_name
 
-        log = self.log(queue).open("ab")
         command = [sys.executable, "-m", "switchyard", "worker"]
-        worker = subprocess.Popen(
-            command, env={**self.environment, "QUEUE": queue}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
-        )
-        log.close()
-        self.workers.append(worker)
-        eventually(
-            lambda: is_ready(self.folder / "state", program_name(queue), worker.pid) or worker.poll() is not None,
-            f"the worker of {queue} to be ready",
-        )
-        assert worker.poll() is None, self.log(queue).read_text()
-        return worker
+        started = {}
+        for queue in queues:
+            environment = {**self.environment, "QUEUE": queue}
+            with self.log(queue).open("ab") as log:
+                started[queue] = subprocess.Popen(
+                    command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                )
+            self.workers.append(started[queue])
+        for queue, worker in started.items():
+            name = program_name(queue)
+            eventually(
+                lambda name=name, worker=worker: (
+                    is_ready(self.folder / "state", name, worker.pid) or worker.poll() is not None
+                ),
+                f"the worker of {queue} to be ready",
+            )
+            assert worker.poll() is None, self.log(queue).read_text()
+        return started
+
+    def beats(self, queue: str, worker: subprocess.Popen[bytes]) -> bool:
+        """Whether a container's health check, or `make ps`, would find this worker well."""
+        from switchyard.health import STALE_S, is_beating, program_name
+
+        return is_beating(self.folder / "state", program_name(queue), worker.pid, within_s=STALE_S)
+
+    def send(self, task: str, *args: object, queue: str = "default") -> None:
+        """Publish a task as a producer would."""
+        self.python(f"from switchyard.producer import app; app.send_task({task!r}, args={args!r}, queue={queue!r})")
 
     def log(self, queue: str = "default") -> Path:
         return self.folder / f"{queue}.log"

@@ -1,4 +1,4 @@
-"""`make demo`: brings everything up, refreshes every product, makes every report side by side, and says what came of it."""
+"""`make demo`, once everything is up: refreshes every product, makes every report side by side, and says what came of it."""
 
 import sys
 import time
@@ -7,29 +7,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from demo.settings import demo_settings
+from demo.settings import demo_settings, stand_in
 from demo.store import store
 from demo.supplier.remote import Remote
-from switchyard import cli, progress, workflows
+from switchyard import progress, workflows
 from switchyard.errors import SwitchyardError
 from switchyard.producer import app
 from switchyard.reports import run
 from switchyard.routing import current_queues
-from switchyard.runtime.supervisor import Supervisor
-from switchyard.settings import settings as core_settings
 
 out = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
     """Run the demo. 0 also when products failed: the demo then shows what a failure looks like; 1 if something could not run."""
-    if not core_settings().demo:
-        print(
-            "error: DEMO is 0 in .env, so the demo's supplier and products are not there. Set DEMO=1.", file=sys.stderr
-        )
-        return 1
-    if not Supervisor(core_settings()).running() and (refused := cli.main(["up"])):
-        return refused
     try:
         refresh()
         return make_reports()
@@ -45,7 +36,7 @@ def main() -> int:
 def refresh() -> None:
     """Start a refresh of all products, follow it, and print what came of it."""
     chosen = demo_settings()
-    supplier = Remote(chosen.supplier_port)
+    supplier = Remote(stand_in(chosen.supplier_host, chosen.supplier_port))
     with supplier.turned(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate):
         before, began = supplier.stats(), time.monotonic()
         workflow_id = workflows.start(app, "refresh_products")

@@ -15,7 +15,7 @@ from demo.data_set import count_products, read_products
 from demo.errors import SeedError
 from demo.product import COLUMNS, Product
 from demo.product_csv import Refusal, open_csv
-from demo.settings import demo_settings
+from demo.settings import demo_settings, stand_in
 from demo.store import store
 from switchyard.errors import SwitchyardError
 
@@ -102,15 +102,15 @@ def _store_all(products: Iterable[Product], total: int | None, console: Console)
 
 def _tell_supplier(console: Console) -> None:
     # A supplier that kept its old catalogue would undo these rows at the next refresh.
-    url = f"http://127.0.0.1:{demo_settings().supplier_port}/reload"
+    url = stand_in(demo_settings().supplier_host, demo_settings().supplier_port)
     try:
-        reply = urllib3.request("POST", url, retries=False, timeout=30.0)
+        reply = urllib3.request("POST", f"{url}/reload", retries=False, timeout=30.0)
     except urllib3.exceptions.HTTPError:
         return  # it does not run, and reads the store when it starts
     if reply.status == 200:
         console.print(f"The supplier now serves {json.loads(reply.data)['products']} products.")
     else:
-        console.print(f"The supplier on port {demo_settings().supplier_port} was not told. Restart it.")
+        console.print(f"The supplier at {url} was not told. Restart it.")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,16 @@ from switchyard.settings import settings as core_settings
 
 
 def _default_database_url() -> SecretStr:
-    return SecretStr(f"sqlite:///{core_settings().state_dir / 'products.db'}")
+    return SecretStr(f"sqlite:///{core_settings().state_dir / 'store' / 'products.db'}")
 
 
 def _default_supplier_url(fields: dict[str, Any]) -> str:
-    return f"http://127.0.0.1:{fields['supplier_port']}"
+    return stand_in(fields["supplier_host"], fields["supplier_port"])
+
+
+def stand_in(host: str, port: int) -> str:
+    """The address of the demo's own supplier."""
+    return f"http://{host}:{port}"
 
 
 def _http_url(url: str) -> str:
@@ -29,7 +34,10 @@ class DemoSettings(EnvironmentSettings):
     database_url: SecretStr = Field(
         default_factory=_default_database_url,
         description="The product store, sqlite:///path or postgresql://user:password@host/database; "
-        "by default the file products.db in the state folder.",
+        "by default the file store/products.db in the state folder.",
+    )
+    supplier_host: str = Field(
+        default="127.0.0.1", description="The host the demo's supplier runs on; containers set it."
     )
     supplier_port: int = Field(default=8001, ge=1, le=65535, description="The port the demo's supplier listens on.")
     supplier_url: Annotated[str, AfterValidator(_http_url)] = Field(

@@ -1,4 +1,4 @@
-"""Readiness of a process, told by the process itself in a file."""
+"""Readiness of a process, told by the process itself in a file; from outside, the file's age tells whether it still is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from pathlib import Path
 
 #: Seconds without a sign of life after which a process that gives them is taken for hung.
 HEARTBEAT_S = 15.0
+#: Seconds between two signs of life of a worker that works.
+BEAT_S = 2.0
+#: Seconds without one after which a worker is taken for stuck. Probed every 10 s, three times, one is noticed within a minute:
+#: it stops giving them within `FETCH_S`.
+STALE_S = 10.0
+#: Seconds within which Redis must have answered a worker's last fetch: it is asked every second.
+FETCH_S = 10.0
 
 
 def program_name(queue: str) -> str:

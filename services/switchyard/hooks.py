@@ -7,7 +7,7 @@ from typing import Any
 from celery import signals
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
-from switchyard import health, logs
+from switchyard import logs
 from switchyard.errors import SwitchyardError
 from switchyard.routing import current_queues
 from switchyard.settings import settings
@@ -29,7 +29,8 @@ def connect() -> None:
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
     signals.worker_ready.connect(_watch_memory)
-    signals.worker_ready.connect(_note_readiness_of_worker)
+    signals.worker_ready.connect(_tell_health_of_worker)
+    signals.worker_ready.connect(_hand_back_at_the_end_of_a_stop)
     signals.worker_shutting_down.connect(_stop)
 
 
@@ -108,10 +109,21 @@ def _watch_memory(sender: Any, **_: Any) -> None:
         memory.watch(queue.memory, pool)
 
 
-def _note_readiness_of_worker(**_: Any) -> None:
+def _tell_health_of_worker(sender: Any, **_: Any) -> None:
     config = settings()
     if config.queue:  # a worker that somebody started by hand is none of the deployment's programs
-        health.note_ready(config.state_dir, health.program_name(config.queue))
+        from switchyard.worker import health  # noqa: PLC0415  a process that only publishes has no use for it
+
+        health.tell(sender, current_queues()[config.queue], config.state_dir)
+
+
+def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
+    config = settings()
+    # Asked now: a worker is also stopped because its queue is gone.
+    if config.queue and (queue := current_queues()[config.queue]).hands_back:
+        from switchyard.worker import handing_back  # noqa: PLC0415  a process that only publishes has no use for it
+
+        handing_back.prepare(queue.drain)
 
 
 def _stop(**_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
@@ -17,8 +18,10 @@ EVERYTHING_ELSE = "*"
 GREEN_POOLS = ("gevent", "eventlet")
 #: What the environment may override while the shape of the deployment stays as rendered.
 RUN_TIME_KEYS = ("autoscale", "concurrency", "events", "log_level", "prefetch")
-#: Seconds between the end of `drain` and the kill, for what finished to be acknowledged.
+#: Seconds between the end of a worker's own wait and the kill, for what finished to be acknowledged and the rest to go back.
 STOP_MARGIN = 15
+#: Seconds a container has beyond that, so that its worker is killed by nobody else first.
+GRACE_MARGIN = 10
 #: Seconds a chunk may take beyond its last item, for its results to be recorded.
 CHUNK_MARGIN = 10
 
@@ -127,9 +130,23 @@ class Queue(BaseModel):
         return 2 * self.time_limit + CHUNK_MARGIN
 
     @property
+    def hands_back(self) -> bool:
+        """Whether a stop gives back what still runs at the end of `drain`. Only processes can be ended in mid-task."""
+        return self.pool == "prefork"
+
+    @property
     def stop_wait(self) -> int:
-        """Seconds between the stop signal and the kill: `drain < stop_wait`, by derivation."""
-        return int(self.drain) + STOP_MARGIN
+        """Seconds between the stop signal and the kill: `drain < stop_wait`, by derivation.
+
+        A killed task's message is back only after the visibility timeout: what cannot be given back is waited for.
+        """
+        longest = self.drain if self.hands_back else max(self.drain, self.chunk_time_limit)
+        return math.ceil(longest) + STOP_MARGIN
+
+    @property
+    def stop_grace(self) -> int:
+        """Seconds a container's stop takes at most, its `stop_grace_period`: `stop_wait < stop_grace`, by derivation."""
+        return self.stop_wait + GRACE_MARGIN
 
     def takes(self, task: str) -> bool:
         """Whether one of its globs matches this task name."""

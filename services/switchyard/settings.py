@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -35,8 +35,16 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         given = {**dotenv_values(self.config.get("env_file")), **os.environ}  # type: ignore[arg-type]
-        names = [name for name, field in self.settings_cls.model_fields.items() if "SecretStr" in str(field.annotation)]
-        return {name: _read_secret(name, given) for name in names if given.get(f"{name.upper()}_FILE")}
+        return {
+            name: _read_secret(name, given)
+            for name in secret_names(self.settings_cls)
+            if given.get(f"{name.upper()}_FILE")
+        }
+
+
+def secret_names(cls: type[BaseSettings]) -> list[str]:
+    """The settings that are secrets; each may be given as a file."""
+    return [name for name, field in cls.model_fields.items() if "SecretStr" in str(field.annotation)]
 
 
 def _read_secret(name: str, given: dict[str, str | None]) -> str:
@@ -86,7 +94,7 @@ class EnvironmentSettings(BaseSettings):
 
 def _sentence(cls: type[EnvironmentSettings], error: Any) -> str:
     name, *path = (str(part) for part in error["loc"])
-    secret = "SecretStr" in str(cls.model_fields[name].annotation)
+    secret = name in secret_names(cls)
     return f"{'__'.join([name, *path]).upper()}: {refusal(error, secret=secret)}."
 
 
@@ -111,19 +119,34 @@ class Settings(EnvironmentSettings):
     celery_result_backend: SecretStr | None = Field(
         None, description="Results and workflow records; empty: where the broker is"
     )
+    compose_file: str = Field("docker-compose.yml", description="Compose's files, with : between them")
+    compose_profiles: str = Field("", description="Compose's profiles besides demo, with commas between them")
     config_dir: Path = Field(ROOT / "config", description="The folder of queues.toml and events.toml")
     demo: bool = Field(default=False, description="Supplier, seed data and the demo's programs: 1 or 0")
     flower_basic_auth: SecretStr | None = Field(None, description="user:password of Flower; empty: generated")
     flower_port: int = Field(5555, ge=1, le=65535, description="Flower's port on 127.0.0.1")
+    force: bool = Field(default=False, description="Do what is refused because work would be lost: 1 or 0")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: colour on a terminal, else JSON")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Of our processes")
+    python_image: str = Field("python:3.13-slim-trixie", description="The image that ours are made from")
     queue: str | None = Field(None, description="The queue this worker process consumes; set by the supervisor")
     queues: dict[str, dict[str, str]] = Field(default_factory=dict, description="QUEUES__<QUEUE>__<KEY> overrides")
+    redis_image: str = Field("redis:8-trixie", description="The image of Redis, in containers")
     redis_port: int = Field(6380, ge=1, le=65535, description="The port of the Redis that `make up` starts")
     state_dir: Path = Field(ROOT / ".switchyard", description="Everything a running local deployment writes")
+    listen_address: str = Field("127.0.0.1", description="The address on which our servers listen; containers set it")
+    node_host: str | None = Field(None, description="What follows the @ in a worker's name; empty: the machine's name")
+    runtime: Literal["docker", "local"] | None = Field(
+        None, description="docker or local; empty: Docker where an engine answers"
+    )
+    build_ca: Path | None = Field(
+        None, validation_alias=AliasChoices("build_ca", "pip_cert", "ssl_cert_file"),
+        description="The certificates with which images are built; empty: those that pip is told to use",
+    )  # fmt: skip
     artefacts_dir: Path = Field(
         default_factory=lambda given: given["state_dir"] / "artefacts", description="Where reports' files are kept"
     )
+    artefacts_host_dir: Path | None = Field(None, description="Where that is for whoever reads it; set for containers")
     api_tokens_file: Path = Field(
         default_factory=lambda given: given["state_dir"] / "secrets" / "api_tokens",
         description="Who may call the HTTP door: a line `name:token` each",

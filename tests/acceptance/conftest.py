@@ -146,7 +146,7 @@ class Checkout:
 
     def refreshed_by(self, workflow_id: str) -> int:
         """How many products in the store this workflow has refreshed."""
-        with sqlite3.connect(f"file:{self.state / 'products.db'}?mode=ro", uri=True, timeout=30) as database:
+        with sqlite3.connect(f"file:{self.state / 'store' / 'products.db'}?mode=ro", uri=True, timeout=30) as database:
             (count,) = database.execute(
                 "SELECT count(*) FROM products WHERE refreshed_by = ?", (workflow_id,)
             ).fetchone()

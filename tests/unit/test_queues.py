@@ -385,7 +385,10 @@ def test_queues_cannot_be_changed_once_they_are_read() -> None:
 
 
 def test_what_is_derived_is_in_order_for_any_queue() -> None:
-    """drain < stop_wait; time_limit < chunk_time_limit < visibility_timeout; slots are the most that run at once."""
+    """drain < stop_wait < stop_grace; time_limit < chunk_time_limit < visibility_timeout; slots are the most that run at once.
+
+    What cannot be handed back is waited for as long as it may take.
+    """
     dice = random.Random(3)
     for _ in range(MANY):
         tables = {}
@@ -399,7 +402,8 @@ def test_what_is_derived_is_in_order_for_any_queue() -> None:
             tables[name] = table | slots
         found = parsed(queues=tables)
         for queue in found.by_name.values():
-            assert queue.drain < queue.stop_wait
+            assert queue.drain < queue.stop_wait < queue.stop_grace
+            assert queue.hands_back or queue.chunk_time_limit < queue.stop_wait
             assert 2 * queue.time_limit < queue.chunk_time_limit < found.visibility_timeout
         for name, table in tables.items():
             assert found[name].slots == (32 if "autoscale" in table else table["concurrency"])

@@ -118,8 +118,8 @@ def test_each_queue_has_a_program_and_they_differ_only_in_what_they_must() -> No
 
 def test_the_stop_signal_goes_to_the_main_process_and_the_kill_to_the_group() -> None:
     """SIGTERM to the group would kill prefork children in mid-task; after the wait nothing may be left."""
-    text = supervisor.programs(some(a={"drain": 600}))
-    for name, wait in (("worker-default", 75), ("worker-a", 615)):
+    text = supervisor.programs(some(a={"drain": 600}, b={"pool": "gevent", "time_limit": 60}))
+    for name, wait in (("worker-default", 75), ("worker-a", 615), ("worker-b", 145)):
         found = program(text, name)
         assert (found["stopsignal"], found["stopasgroup"], found["killasgroup"]) == ("TERM", "false", "true")
         assert int(found["stopwaitsecs"]) == wait

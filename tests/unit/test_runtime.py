@@ -433,15 +433,18 @@ def test_a_program_is_ready_or_failed_by_what_it_is_for(
     assert (readiness.is_ready(config, program), readiness.has_failed(program)) == (ready, failed)
 
 
-@pytest.mark.parametrize("name", ["clock", "consumer"])
-def test_a_program_that_has_fallen_silent_is_not_ready(config: Settings, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stale_s"),
+    [("clock", health.HEARTBEAT_S), ("consumer", health.HEARTBEAT_S), ("worker-a", health.STALE_S)],
+)
+def test_a_program_that_has_fallen_silent_is_not_ready(config: Settings, name: str, stale_s: float) -> None:
     """It says so again and again; one that hangs does not."""
     program = Program(name, "RUNNING", os.getpid(), 0, 0)
     health.note_ready(config.state_dir, name)
     assert readiness.is_ready(config, program)
     assert not readiness.is_ready(config, replace(program, pid=1))
     file = health.ready_file(config.state_dir, name)
-    os.utime(file, (0, file.stat().st_mtime - health.HEARTBEAT_S - 1))
+    os.utime(file, (0, file.stat().st_mtime - stale_s - 1))
     assert not readiness.is_ready(config, program)
 
 

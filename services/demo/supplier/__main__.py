@@ -1,4 +1,4 @@
-"""Starts the supplier: settings come in, a server on 127.0.0.1:SUPPLIER_PORT comes up."""
+"""Starts the supplier: settings come in, a server on SUPPLIER_PORT comes up."""
 
 import socket
 import sys

@@ -11,11 +11,11 @@ from demo.errors import SupplierError
 
 
 class Remote:
-    """The stand-in on 127.0.0.1. Methods raise SupplierError when it is not there or refuses."""
+    """The stand-in at `url`. Methods raise SupplierError when it is not there or refuses."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, url: str) -> None:
         """Connects at the first request only."""
-        self._url = f"http://127.0.0.1:{port}"
+        self._url = url
 
     @contextmanager
     def turned(self, *, latency_ms: int, failure_rate: float) -> Iterator[None]:

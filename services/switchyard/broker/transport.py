@@ -9,7 +9,9 @@ Keys and formats stay kombu's own, so that stock publishers and workers share a 
 from __future__ import annotations
 
 import re
-from time import time
+from math import inf
+from queue import Empty
+from time import monotonic, time
 from typing import Any
 
 from kombu.transport import redis
@@ -82,6 +84,13 @@ class Channel(redis.Channel):
         else:
             super().queue_bind(queue, exchange, routing_key, arguments, **options)
 
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except Empty:
+            self.connection.note_answer()
+            raise
+
     def _get(self, queue: str) -> Any:
         return {**super()._get(queue), _QUEUE: queue}
 
@@ -90,7 +99,21 @@ class Transport(redis.Transport):
     """The transport of redis:// and rediss:// URLs; celeryconfig plugs it in."""
 
     Channel = Channel
+    #: When Redis last answered a fetch, by the monotonic clock.
+    _answered = -inf
+
+    def consuming(self, within_s: float) -> bool:
+        """Whether Redis has answered a fetch in the last `within_s` seconds: with a message, or that there is none.
+
+        Any thread may ask. A worker without a free slot does not fetch.
+        """
+        return monotonic() - self._answered < within_s
+
+    def note_answer(self) -> None:
+        """Redis has answered a fetch just now."""
+        self._answered = monotonic()
 
     def _deliver(self, message: Any, queue: str) -> None:
+        self.note_answer()  # before the task: the solo pool runs it in here
         message[_QUEUE] = queue
         super()._deliver(message, queue)

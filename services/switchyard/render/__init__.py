@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from switchyard import queues
-from switchyard.render import readme, supervisor
+from switchyard.render import compose, readme, supervisor
 
 
 def rendered(config_dir: Path) -> dict[Path, str]:
@@ -13,8 +13,11 @@ def rendered(config_dir: Path) -> dict[Path, str]:
 
     The environment's overrides are run-time keys and in none of them; a machine's queues.local.toml is not in the README.
     """
-    readme_file = config_dir.parent / "README.md"
-    files = {config_dir / "supervisor" / "queues.conf": supervisor.programs(queues.load(config_dir, {}))}
+    readme_file, containers = config_dir.parent / "README.md", config_dir.parent / "compose"
+    found = queues.load(config_dir, {})
+    files = {config_dir / "supervisor" / "queues.conf": supervisor.programs(found)}
+    if containers.is_dir():
+        files |= {containers / "queues.yml": compose.queues(found), containers / "dev.yml": compose.dev(found)}
     if readme_file.exists():
         files[readme_file] = readme.with_table(readme_file.read_text(), queues.load(config_dir, {}, amended=False))
     return files

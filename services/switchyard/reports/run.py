@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from switchyard import progress, workflows
 from switchyard.report import Report
+from switchyard.settings import settings
 
 
 def start(app: Celery, report: Report, parameters: Mapping[str, str]) -> str:
@@ -38,9 +40,18 @@ def _outcome(name: str, meta: workflows.Meta) -> str:
 def _lines(result: Mapping[str, Any]) -> list[str]:
     """The headline and the files, one line each: a table would break a path in two."""
     rows = [*((str(label), _number(value)) for label, value in result.get("headline", ())),
-            *((file.rsplit(".", 1)[-1], file) for file in result.get("files", ()))]  # fmt: skip
+            *((file.rsplit(".", 1)[-1], _seen(file)) for file in result.get("files", ()))]  # fmt: skip
     width = max((len(label) for label, _ in rows), default=0)
     return [f"{label:<{width}}  {text}" for label, text in rows]
+
+
+def _seen(file: str) -> str:
+    """A file's path as whoever reads it finds it: a container's paths are nobody else's."""
+    config = settings()
+    path = Path(file)
+    if config.artefacts_host_dir and path.is_relative_to(config.artefacts_dir):
+        return str(config.artefacts_host_dir / path.relative_to(config.artefacts_dir))
+    return file
 
 
 def _number(value: object) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from switchyard.errors import SwitchyardError
 from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
-from switchyard.runtime import fingerprints, preflight, readiness, secret_files
+from switchyard.runtime import choice, counts, fingerprints, placeholders, preflight, readiness, secret_files
+from switchyard.runtime.logfiles import follow as follow_files
 from switchyard.runtime.logfiles import tail
 from switchyard.runtime.redis_server import server_for
+from switchyard.runtime.status import Row, Say
 from switchyard.runtime.supervisor import DOORS, Program, Supervisor, wait_until
 from switchyard.settings import Settings, given_settings
 
 #: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
 READY_TIMEOUT = 120
-
-Say = Callable[[str], None]
 
 
 def up(config: Settings, queues: Queues, say: Say) -> None:
@@ -33,9 +35,11 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         secret_files.ensure(config)
         _start(config, queues, supervisor, say)
         _wait_until_ready(config, supervisor, say)
+        choice.record(config.state_dir, choice.LOCAL, insisted=config.runtime is not None)
 
 
 def _check(config: Settings, running: set[str]) -> None:
+    placeholders.refuse(config)
     preflight.rendered_files_are_fresh(config)
     preflight.paths_can_be_used(config)
     preflight.there_is_room(config)
@@ -56,6 +60,8 @@ def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -
     parts += ["demo"] if config.demo else []
     supervisor.write_conf(parts, lambda program: _environment(config, queues, program))
     if supervisor.running():
+        gone = supervisor.removed()
+        counts.refuse_to_remove(gone, counts.read(gone) if gone else counts.Counts(), force=config.force)
         supervisor.apply_conf(say)
         for program in supervisor.programs():
             if program.state in ("STOPPED", "EXITED", "FATAL") and not readiness.is_ready(config, program):
@@ -156,6 +162,47 @@ def resolve(supervisor: Supervisor, name: str) -> str:
             return candidate
     known = ", ".join(queue_name(n) or n for n in names)
     raise SwitchyardError(f"There is no queue or program {name!r} in this deployment. Expected one of: {known}.")
+
+
+def is_up(config: Settings) -> bool:
+    """Whether its supervisord runs."""
+    return Supervisor(config).running()
+
+
+def rows(config: Settings) -> tuple[list[Row], int]:
+    """Every program as a row, and how many refused events are kept. Raises SwitchyardError when the deployment is not up."""
+    programs = running_supervisor(config).programs()
+    # Asked once: one that hangs would be waited for queue by queue.
+    found = counts.read(p.name for p in programs) if readiness.redis_answers(config) else counts.Counts()
+    return [_row(config, program, found.waiting.get(program.name)) for program in programs], found.refused
+
+
+def _row(config: Settings, program: Program, waiting: int | None) -> Row:
+    ready = readiness.is_ready(config, program)
+    state = "ready" if ready else "starting" if program.state == "RUNNING" else program.state.lower()
+    return Row(program.name, state, program.pid, int(time.time()) - program.since if program.pid else 0, waiting)
+
+
+def log_lines(config: Settings, name: str | None, *, follow: bool) -> Iterator[tuple[str, str]]:
+    """The last lines of one program's log or of all, each after its program's name; then, with `follow`, those that come."""
+    supervisor = running_supervisor(config)
+    names = [resolve(supervisor, name)] if name else [program.name for program in supervisor.programs()]
+    files = {program: log_file(config, program) for program in names}
+    for program, file in files.items():
+        yield from ((program, line) for line in tail(file, 100 if name else 10))
+    if follow:
+        yield from follow_files(files)
+
+
+def run_inside(config: Settings, module: str, arguments: Sequence[str]) -> int:
+    """Run a Python module in this process, which reaches Redis itself; its exit code."""
+    del config
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    return 0
 
 
 def log_file(config: Settings, program: str) -> Path:

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 
 from switchyard.routing import current_queues
-from switchyard.runtime import redis_server
+from switchyard.runtime import placeholders, redis_server
 from switchyard.settings import ROOT, Settings, environment
 from switchyard.worker import launch
 from switchyard.worker.orphans import end_with_parent
@@ -22,6 +22,7 @@ MODULES = {
 def run(config: Settings, name: str) -> None:
     """Run a program as its supervisor does. Raises ConfigError for what cannot start."""
     end_with_parent()
+    placeholders.refuse(config)
     if name == "worker":
         launch.become_worker(config, current_queues())
     elif name == "redis":

@@ -13,7 +13,7 @@ from switchyard.settings import Settings
 
 #: Programs that run once; to have ended well is what they are for.
 ONE_SHOT = ("seed",)
-#: Programs that say again and again that they work: one that hangs must not pass for ready.
+#: Programs that, as workers do, say again and again that they work: one that hangs must not pass for ready.
 BEATING = ("clock", "consumer")
 
 
@@ -27,8 +27,9 @@ def is_ready(config: Settings, program: Program) -> bool:
         return redis_answers(config)
     if program.name == "flower":
         return _flower_asks_for_credentials(config)
-    if program.name in BEATING:
-        return health.is_beating(config.state_dir, program.name, program.pid)
+    if program.name in BEATING or health.queue_name(program.name):
+        within_s = health.HEARTBEAT_S if program.name in BEATING else health.STALE_S
+        return health.is_beating(config.state_dir, program.name, program.pid, within_s=within_s)
     ready = health.is_ready(config.state_dir, program.name, program.pid)
     return ready and (program.name != "producer" or _door_is_open(config))
 

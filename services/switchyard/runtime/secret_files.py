@@ -18,9 +18,9 @@ def ensure(config: Settings) -> None:
     folder = config.state_dir / "secrets"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    _write_once(folder / "redis_password", secrets.token_urlsafe(32))
+    write_once(folder / "redis_password", secrets.token_urlsafe(32))
     given = config.flower_basic_auth
-    _write(folder / "flower_basic_auth", given.get_secret_value()) if given else _write_once(
+    _write(folder / "flower_basic_auth", given.get_secret_value()) if given else write_once(
         folder / "flower_basic_auth", f"admin:{secrets.token_urlsafe(16)}"
     )
     _write(folder / "broker_url", config.broker_url())
@@ -29,7 +29,8 @@ def ensure(config: Settings) -> None:
         _write(config.api_tokens_file, f"{API_TOKENS_HEAD}\nlocal:{secrets.token_urlsafe(32)}")
 
 
-def _write_once(path: Path, secret: str) -> None:
+def write_once(path: Path, secret: str) -> None:
+    """Write a secret (mode 0600) unless there is one."""
     if not path.exists() or not path.read_text().strip():
         _write(path, secret)
 

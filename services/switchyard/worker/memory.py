@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchyard.logs import get_logger
+from switchyard.worker import stopping
 
 #: Seconds between two looks while tasks run. What grows faster than this is noticed late.
 LOOK = 0.25
@@ -46,6 +47,8 @@ def _watch(limit: int, pool: Pool) -> None:
         try:
             _look(limit, pool)
         except Exception:
+            if stopping.is_set():  # its pool has been closed
+                return
             log.exception("memory_not_watched")
 
 

@@ -38,7 +38,8 @@ def start(app: Celery, task: str, /, **kwargs: Any) -> str:
         with bound_contextvars(
             workflow_id=workflow_id
         ):  # a task that carries its own id is a workflow's start: hooks.py
-            app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False)
+            # Its result is in the workflow's record: nobody subscribes to it, and a starter need not be let to.
+            app.send_task(task, kwargs=kwargs, task_id=workflow_id, retry=False, ignore_result=True)
     except (redis.RedisError, OperationalError) as exc:
         raise WorkflowError(f"The broker takes no message ({exc}); {_taken_back(workflow_id)} `make ps`") from exc
     return workflow_id

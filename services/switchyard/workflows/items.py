@@ -12,6 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from kombu.utils.compat import detect_environment
 from kombu.utils.json import dumps
@@ -64,9 +65,13 @@ def _said(exc: BaseException) -> str:
 
 
 def _ends_the_worker(exc: BaseException) -> bool:
-    """Whether this is not the item's own doing: a killed greenlet has gevent's GreenletExit, which only gevent has."""
+    """Whether this is not the item's own doing: a killed greenlet has gevent's GreenletExit, which only gevent has.
+
+    A prefork child that is told to end has a SystemExit, as an item that exits has.
+    """
     ends = (WorkerShutdown, WorkerTerminate, KeyboardInterrupt, GeneratorExit)
-    return isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
+    told = isinstance(exc, SystemExit) and terminate_handler_fired()
+    return told or isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
 
 
 def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:

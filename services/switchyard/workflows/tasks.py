@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from celery import current_app, current_task, shared_task
@@ -63,7 +64,9 @@ def run_chunk(workflow_id: str, attempt: int, chunk: int) -> None:
         meta = _read(workflow_id)
         if meta is None or meta.ended or meta.attempt != attempt:
             return
-        _Chunk(meta, chunk).run()
+        delivered = _Chunk(meta, chunk)
+        with _given_back_at_the_end_of_a_stop(delivered.forget):
+            delivered.run()
 
 
 def _read(workflow_id: str) -> record.Meta | None:
@@ -137,7 +140,9 @@ class _Chunk:
                 cause = patiently(lambda: record.cause_of_loss(self.meta.id, str(self.chunk)))
                 yield items.failure(index, f"its worker was lost each time it ran: {cause}")
                 continue
-            yield items.call_alone(function, index, item, self.limit)
+            with _given_back_at_the_end_of_a_stop(partial(self._uncount, f"item:{index}")):
+                outcome = items.call_alone(function, index, item, self.limit)
+            yield outcome
 
     def _count(self, field: str) -> int:
         """How often this chunk was delivered, or this item begun, this time included."""
@@ -165,10 +170,18 @@ class _Chunk:
         self.buffer, self.flushed = [], time.monotonic()
         return state, done, total
 
+    def forget(self) -> None:
+        """Its message goes back: record what has ended, and have the rest run again as a first delivery."""
+        if self.buffer:
+            self._flush()
+        self._uncount(str(self.chunk), f"cause:{self.chunk}")
+
+    def _uncount(self, *fields: str) -> None:
+        patiently(lambda: record.client().hdel(record.deliveries_key(self.meta.id), *fields))
+
     def _hand_back(self) -> None:
         """The worker is stopping, or the chunk has had its time: what is left goes out again, as a first delivery."""
-        fields = [str(self.chunk), f"cause:{self.chunk}"]
-        patiently(lambda: record.client().hdel(record.deliveries_key(self.meta.id), *fields))
+        self.forget()
         publishing.chunks(self.meta, [self.chunk])
         log.info("chunk_handed_back", chunk=self.chunk)
 
@@ -189,7 +202,9 @@ def call_back(workflow_id: str, attempt: int) -> None:
             _end(workflow_id, attempt, f"no task {meta.callback!r} in this worker; see its queue's imports")
             return
         grouped = patiently(lambda: list(_results(meta)))
-        outcome = items.call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
+        unclaim = partial(record.client().hincrby, record.meta_key(workflow_id), "joins", -1)
+        with _given_back_at_the_end_of_a_stop(unclaim):
+            outcome = items.call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
         if outcome.error:
             _end(workflow_id, attempt, f"its callback failed: {outcome.error}")
             return
@@ -236,6 +251,16 @@ def sweep() -> None:
 def _bound(workflow_id: str, attempt: int) -> Iterator[None]:
     with running_in(Current(workflow_id, attempt)), bound_contextvars(workflow_id=workflow_id, attempt=attempt):
         yield
+
+
+@contextmanager
+def _given_back_at_the_end_of_a_stop(uncount: Callable[[], object]) -> Iterator[None]:
+    """If a stop ends this process in the middle (worker/handing_back.py), its message was not lost, and is not counted so."""
+    try:
+        yield
+    except SystemExit:
+        uncount()
+        raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from celery import shared_task
+from gevent.monkey import get_original
 
 from switchyard.workflows import current, fan_out
 
@@ -109,3 +110,24 @@ def spread_twice():
     except Exception as exc:
         note("second", exc)
     return first
+
+
+@shared_task(name="last")
+def last(name, seconds):
+    note("begun", name)
+    time.sleep(seconds)
+    note("ended", name)
+
+
+@shared_task(name="compute")
+def compute(name, seconds):
+    note("begun", name)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@shared_task(name="block")
+def block(name, seconds):
+    note("begun", name)
+    get_original("time", "sleep")(seconds)  # on gevent, nothing else runs meanwhile

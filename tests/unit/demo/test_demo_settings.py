@@ -11,7 +11,7 @@ def test_the_store_is_a_file_in_the_state_folder_and_the_supplier_is_our_own(sta
     monkeypatch.setenv("DATABASE_URL", "")
     monkeypatch.setenv("SUPPLIER_PORT", "8123")
     chosen = demo_settings()
-    assert chosen.database_url.get_secret_value() == f"sqlite:///{state_dir / 'products.db'}"
+    assert chosen.database_url.get_secret_value() == f"sqlite:///{state_dir / 'store' / 'products.db'}"
     assert chosen.supplier_url == "http://127.0.0.1:8123"
 
 

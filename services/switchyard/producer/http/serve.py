@@ -1,4 +1,4 @@
-"""The process `producer`: settings come in, the HTTP door on 127.0.0.1:API_PORT comes up."""
+"""The process `producer`: settings come in, the HTTP door on API_PORT comes up."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""What waits and what runs, by program, and how many events were refused; read by a process that reaches Redis, as JSON for one that does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+import redis
+
+from switchyard.broker import state
+from switchyard.broker.events_queue import PRIORITY_LISTS
+from switchyard.errors import RuntimeRefusal
+from switchyard.events import refused
+from switchyard.health import queue_name
+from switchyard.workflows import record
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Messages that wait for a program, for the consumer the events in the broker and the workflows to be published; messages that
+    a queue's worker holds, running, reserved or delayed; and refused events. What cannot be read is missing.
+    """
+
+    waiting: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+
+    def as_json(self) -> str:
+        """For `from_json`, in another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Counts:
+        """What `as_json` made."""
+        return cls(**json.loads(text))
+
+
+def read(programs: Iterable[str]) -> Counts:
+    """Of these programs. Nothing while Redis is away."""
+    queues = {program: queue for program in programs if (queue := queue_name(program))}
+    try:
+        held = state.held(queues.values())
+        waiting = {program: state.waiting(queue) for program, queue in queues.items()}
+        waiting["consumer"] = sum(map(state.waiting, PRIORITY_LISTS)) + record.client().zcard(record.OUTBOX)
+        return Counts(waiting, {program: held[queue] for program, queue in queues.items()}, refused.count())
+    except redis.RedisError:
+        return Counts()
+
+
+def refuse_to_remove(programs: Iterable[str], counts: Counts, *, force: bool) -> None:
+    """Raises RuntimeRefusal for a queue's worker that is to go while work of its queue is left: nobody would ever do it."""
+    for program in programs:
+        queue = queue_name(program)
+        if not queue or force:
+            continue
+        if program not in counts.waiting:
+            raise RuntimeRefusal(
+                f"The queue {queue!r} is not in queues.toml any more, and what is left in it cannot be seen while Redis is "
+                "away. Put its table back, or say FORCE=1 make up to leave its work undone."
+            )
+        waiting, held = counts.waiting[program], counts.held[program]
+        if waiting or held:
+            raise RuntimeRefusal(
+                f"The queue {queue!r} is not in queues.toml any more, but {waiting:,} messages wait in it and {held:,} run or are "
+                "delayed. Put its table back until they are done, or say FORCE=1 make up to leave them undone."
+            )

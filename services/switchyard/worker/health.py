@@ -1,0 +1,86 @@
+"""A worker in, its sign of life out: a file that stays young while the worker consumes its queue, or is busy as it may be.
+
+It is told by a thread that needs nothing of what may be stuck: neither Redis nor Celery's loop nor, on gevent, the hub.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from celery.worker.state import active_requests
+from kombu.utils.compat import detect_environment
+
+from switchyard.health import BEAT_S, FETCH_S, note_ready, program_name
+from switchyard.queue import Queue
+from switchyard.worker import stopping
+
+#: Seconds a task at its limit has to be ended and to make room.
+LIMIT_MARGIN = 5.0
+
+
+def tell(consumer: Any, queue: Queue, state_dir: Path) -> None:
+    """Say now that the worker with this Celery consumer is ready, and again and again while it is well."""
+    note = partial(note_ready, state_dir, program_name(queue.name))
+    note()
+    start_thread, sleep = _real_ones()
+    start_thread(_tell, (partial(is_well, consumer, queue), note, sleep), {})
+
+
+def is_well(consumer: Any, queue: Queue) -> bool:
+    """Whether this worker is connected and reads its queue, or all its slots are busy within their limits."""
+    if _fetches(consumer.connection):
+        return True
+    running = [(time.time() - request.time_start, _limit(request, queue)) for request in list(active_requests)]
+    return is_busy(running, consumer.pool.num_processes)
+
+
+def is_busy(running: Iterable[tuple[float, float]], slots: int) -> bool:
+    """Whether every slot runs a task and none outlives its limit; of each task that runs, the seconds it has and may have."""
+    tasks = list(running)
+    return len(tasks) >= slots and all(seconds < limit for seconds, limit in tasks)
+
+
+def _fetches(connection: Any) -> bool:
+    # Its own attribute, since the public one would make a new transport for a connection that is closed.
+    transport = connection and connection._transport  # noqa: SLF001
+    if not transport:
+        return False
+    # Another kind of broker, such as sentinel://, has a transport that does not say: there it goes unnoticed.
+    return not hasattr(transport, "consuming") or transport.consuming(FETCH_S)
+
+
+def _limit(request: Any, queue: Queue) -> float:
+    hard, _soft = request.time_limits
+    return max(queue.chunk_time_limit, hard or request.task.time_limit or 0) + LIMIT_MARGIN
+
+
+def _tell(is_well: Callable[[], bool], note: Callable[[], None], sleep: Callable[[float], None]) -> None:
+    # A stopping worker takes nothing any more, and its successor may have the file by now.
+    while not stopping.is_set():
+        sleep(BEAT_S)
+        # A full disk, a set that changed while it was read, a pool that has just been closed: the next look is soon. Nothing
+        # is logged, for on gevent the log's locks belong to the hub; the file's age says it all.
+        with suppress(OSError, RuntimeError, AttributeError):
+            if is_well():
+                note()
+
+
+def _real_ones() -> tuple[Callable[..., Any], Callable[[float], None]]:
+    """`start_new_thread` and `sleep` of the operating system, also where the pool has put its own in their place."""
+    environment = detect_environment()
+    if environment == "gevent":
+        from gevent.monkey import get_original  # noqa: PLC0415  only where it is what runs the tasks
+
+        return get_original("_thread", "start_new_thread"), get_original("time", "sleep")
+    if environment == "eventlet":
+        from eventlet.patcher import original  # noqa: PLC0415  only where it is installed
+
+        return original("_thread").start_new_thread, original("time").sleep
+    import _thread  # noqa: PLC0415  beside its one use
+
+    return _thread.start_new_thread, time.sleep

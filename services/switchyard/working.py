@@ -1,0 +1,113 @@
+"""The commands that give work and look at it: arguments in, a workflow's progress and an exit code out. They reach Redis."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from switchyard.console import UNSUCCESSFUL, out
+from switchyard.errors import SwitchyardError
+from switchyard.settings import settings
+
+
+def start(found: argparse.Namespace) -> int:
+    """Start a workflow by its task's name, and follow it."""
+    from switchyard import progress, workflows  # noqa: PLC0415
+    from switchyard.producer import app  # noqa: PLC0415
+
+    if not found.task:
+        raise SwitchyardError("Which workflow? Say `make start W=<task>`, the task that fans it out.")
+    workflow_id = workflows.start(app, found.task, **_keywords(found.arguments))
+    out.print(f"workflow {workflow_id}", markup=False)
+    return _say_end(progress.follow(workflow_id, out))
+
+
+def _keywords(arguments: Sequence[str]) -> dict[str, object]:
+    import json  # noqa: PLC0415
+
+    found: dict[str, object] = {}
+    for argument in arguments:
+        key, value = _split(argument, "limit=100")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def _split(argument: str, example: str) -> tuple[str, str]:
+    key, equals, value = argument.partition("=")
+    if not equals or not key.isidentifier():
+        raise SwitchyardError(f"{argument!r} is no argument; expected key=value, such as {example}.")
+    return key, value
+
+
+def report(found: argparse.Namespace) -> int:
+    """Make a report, and say where it is."""
+    from switchyard.producer import app  # noqa: PLC0415
+    from switchyard.reports import run  # noqa: PLC0415
+    from switchyard.routing import current_queues  # noqa: PLC0415
+
+    queues = current_queues()
+    if not found.name or "=" in found.name:
+        known = ", ".join(queues.reports) or "none yet: `make new-report NAME=<name>` writes one"
+        raise SwitchyardError(f"Which report? Say `make report R=<name>`. There are: {known}.")
+    chosen = queues.report(found.name)
+    parameters = dict(_split(argument, "period=2017-05") for argument in found.arguments)
+    workflow_id = run.start(app, chosen, parameters)
+    out.print(f"workflow {workflow_id}", markup=False)
+    return 0 if run.follow({chosen.name: workflow_id}, out) else UNSUCCESSFUL
+
+
+def workflow(found: argparse.Namespace) -> int:
+    """Say how a workflow stands, and which of its items failed."""
+    if not found.id:
+        raise SwitchyardError("Which workflow? Say `make workflow W=<id>`; the id is printed when it starts.")
+    with _redis_needed():
+        return _show(found.id)
+
+
+def _show(workflow_id: str) -> int:
+    from switchyard import workflows  # noqa: PLC0415
+
+    meta = workflows.read(workflow_id)
+    out.print(f"{meta.name} {meta.id}: {meta.state}, attempt {meta.attempt}, {meta.done} of {meta.total} done, {meta.failed} failed",
+              markup=False)  # fmt: skip
+    if meta.event_id:
+        out.print(f"  event: {meta.event_type} {meta.event_id!r} from {meta.event_source}", markup=False)
+    for item, result in workflows.failed_items(workflow_id):
+        out.print(f"  failed: {item!r}: {result}", markup=False)
+    return _say_end(meta) if meta.ended else 0
+
+
+def refused(found: argparse.Namespace) -> None:
+    """Show refused events, send them again, or drop them."""
+    from switchyard.runtime import refused_events  # noqa: PLC0415
+
+    with _redis_needed():
+        if found.retry:
+            out.print(f"Sent again: {refused_events.retry(settings()):,}. What is refused again is kept again.")
+        elif found.drop:
+            out.print(f"Dropped: {refused_events.drop(settings()):,}.")
+        else:
+            texts = list(refused_events.shown())
+            for text in texts:
+                out.print(text, markup=False)
+            out.print("Then: make refused DO=retry, or DO=drop" if texts else "No refused event is kept.")
+
+
+@contextmanager
+def _redis_needed() -> Iterator[None]:
+    import redis  # noqa: PLC0415
+
+    try:
+        yield
+    except redis.RedisError as exc:
+        raise SwitchyardError(f"Redis does not answer ({exc}). Is it up? `make ps`") from exc
+
+
+def _say_end(meta: object) -> int:
+    result, reason, state = (getattr(meta, key) for key in ("result", "reason", "state"))
+    out.print(f"{state}: {result if state == 'done' and result is not None else reason or result}", markup=False)
+    return 0 if state == "done" and not (isinstance(result, dict) and result.get("status") is False) else UNSUCCESSFUL
