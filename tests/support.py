@@ -45,8 +45,8 @@ def free_port() -> int:
 class Server:
     """A Redis or Valkey server that can be killed and started again over the same append-only file."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.port, self.options = folder, free_port(), options
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -59,7 +59,9 @@ class Server:
             missing("a Redis or Valkey server")
         options = ["--appendonly", "yes", "--save", "", "--dir", str(self.folder), "--bind", "127.0.0.1"]
         log = (self.folder / "redis.log").open("ab")
-        self.process = subprocess.Popen([binary, "--port", str(self.port), *options], stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            [binary, "--port", str(self.port), *options, *self.options], stdout=log, stderr=log
+        )
         log.close()
         eventually(self.answers, "the Redis server to answer")
 

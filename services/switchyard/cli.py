@@ -194,8 +194,8 @@ def _demo(_: argparse.Namespace) -> int:
     config = settings()
     if not config.demo:
         raise SwitchyardError("DEMO is 0 in .env, so the demo's supplier and products are not there. Set DEMO=1.")
-    if not runtime(config, choosing=True).is_up(config):
-        main(["up"])
+    if not runtime(config, choosing=True).is_up(config) and (code := main(["up"])):
+        return code
     return runtime(config).run_inside(config, "demo", [])
 
 

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -155,10 +155,19 @@ class Settings(EnvironmentSettings):
     timezone: str = Field("UTC", description="The time zone of the schedules in events.toml")
     workflow_expires: int = Field(604800, ge=3600, description="Seconds a workflow's record outlives its last progress")
 
-    @field_validator("state_dir", "config_dir", "artefacts_dir", "api_tokens_file")
+    @field_validator("state_dir", "config_dir", "artefacts_dir", "api_tokens_file", "build_ca")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value if value.is_absolute() else ROOT / value
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return ROOT / value if value else None
+
+    @field_validator("celery_broker_url", "celery_result_backend")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            urlsplit(value.get_secret_value() if value else "")
+        except ValueError:  # whose message may show the password
+            raise ValueError("expected a URL, in whose password [ ] / @ # are %5B %5D %2F %40 %23") from None
+        return value
 
     @field_validator("timezone")
     @classmethod

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import redis
-from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
+from tests.checkout import wait_for_workflow, workflow_id_of
 from tests.support import ROOT, alive, eventually
 
 NEW_QUEUE = '\n[queues.returns_queue]\ntasks = ["returns.*"]\nimports = ["returns"]\npool = "solo"\n'

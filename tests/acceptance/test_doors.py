@@ -71,7 +71,9 @@ def test_an_event_refreshes_its_one_product_once(up, door):
 
 def row_of(up, query: str) -> tuple:
     """The first row that the products' store has for this query."""
-    with closing(sqlite3.connect(f"file:{up.state / 'store' / 'products.db'}?mode=ro", uri=True, timeout=30)) as database:
+    with closing(
+        sqlite3.connect(f"file:{up.state / 'store' / 'products.db'}?mode=ro", uri=True, timeout=30)
+    ) as database:
         return database.execute(query).fetchone()
 
 

@@ -25,7 +25,7 @@ def without_demo(checkout) -> None:
     example = example.replace("CELERY_APP=demo.celery:app", "CELERY_APP=shop.celery:app").replace("\nDEMO=1\n", "\n")
     (checkout.folder / ".env.example").write_text(example)
     ports = "".join(f"{name}={port}\n" for name, port in checkout.ports.items())
-    checkout.env(example + ports)
+    checkout.env(example + ports + checkout.own_settings)
     (checkout.folder / "config" / "queues.toml").write_text(QUEUES)
     (checkout.folder / "config" / "events.toml").write_text("")
     shutil.copytree(ROOT / "tests" / "fork" / "plain" / "shop", checkout.folder / "services" / "shop")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import signal
 import stat
+import subprocess
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from tests.acceptance.conftest import wait_for_workflow, workflow_id_of
+from tests.checkout import wait_for_workflow, workflow_id_of
 from tests.support import eventually, processes
+
+pytestmark = pytest.mark.parametrize("up", ["local", "docker"], indirect=True, scope="module")
 
 
 def test_bare_make_is_a_grouped_help(up):
@@ -87,7 +89,7 @@ def test_secrets_are_nobodys_business(up):
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
     shown = "".join(process["shown"] for process in processes().values())
     assert "switchyard" in shown
-    logs = "".join(file.read_text(errors="replace") for file in (up.state / "logs").iterdir())
+    logs = up.logs()
     assert "request_refused" in logs
     for secret in (secrets["redis_password"], secrets["flower_basic_auth"], up.token, up.token[:-1]):
         assert secret
@@ -99,8 +101,17 @@ def test_redis_refuses_without_the_password(up):
     """A process without the password learns nothing and changes nothing."""
     import redis
 
-    with redis.Redis(port=up.ports["REDIS_PORT"]) as client, pytest.raises(redis.AuthenticationError):
+    with redis.Redis(*redis_address(up)) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
+
+
+def redis_address(up):
+    """Where Redis listens, as seen from this machine; in containers no port is published, but root reaches the network."""
+    if up.runtime == "local":
+        return "127.0.0.1", up.ports["REDIS_PORT"]
+    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    command = ["docker", "inspect", "--format", template, up.container("redis")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(), 6379
 
 
 def test_logs_are_one_file_per_queue_and_readable(up):
@@ -110,7 +121,7 @@ def test_logs_are_one_file_per_queue_and_readable(up):
     assert "workflow_started" in said
     assert workflow in said
     assert not said.startswith("{")
-    assert (up.state / "logs" / "worker-default.log").exists()
+    assert workflow in up.log("worker-default")
     assert "coupons_report_queue" in up.ok("logs")
 
 
@@ -120,7 +131,7 @@ def test_a_refresh_updates_every_product_and_tells_the_supplier_once(up):
     assert "updated status" in said
     workflow = workflow_id_of(said)
     assert up.refreshed_by(workflow) == 2000
-    assert (up.state / "supplier" / "keys").read_text().count(f"{workflow}/1") == 1
+    assert up.supplier_keys().count(f"{workflow}/1") == 1
 
 
 def test_failed_products_are_named_and_the_supplier_is_not_told(up):
@@ -134,7 +145,7 @@ def test_failed_products_are_named_and_the_supplier_is_not_told(up):
     failed = int(listed.split(" failed", 1)[0].split()[-1])
     assert 50 < failed < 500
     assert listed.count("  failed: ") == failed == 2000 - up.refreshed_by(workflow)
-    assert workflow not in (up.state / "supplier" / "keys").read_text()
+    assert workflow not in up.supplier_keys()
 
 
 @contextmanager
@@ -142,9 +153,7 @@ def turned(up, **knobs):
     """The supplier's knobs, as its HTTP API has them, and back to what they were."""
 
     def put(values):
-        url, body = f"http://127.0.0.1:{up.ports['SUPPLIER_PORT']}/knobs", json.dumps(values).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body, method="PUT"), timeout=10) as answer:
-            return json.load(answer)
+        return up.ask_supplier("PUT", "/knobs", values)
 
     before = put({})
     put(knobs)
@@ -178,7 +187,7 @@ def test_a_workers_stop_hands_its_queue_to_the_next(up):
     "program", ["redis", "producer", "consumer", "clock", "flower", "supplier", "worker-coupons_report_queue"]
 )
 def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
-    """kill -9 of any one process in mid-refresh: supervisord has it back, and every product is refreshed."""
+    """kill -9 of any one process in mid-refresh: it is back, and every product is refreshed."""
     refresh = up.start_refresh(limit=3000)
     workflow = workflow_id_of(refresh.stdout.readline())
     eventually(lambda: up.refreshed_by(workflow) > 100, "the refresh to be under way")

@@ -28,14 +28,21 @@ EnvironmentSettings.model_config["env_file"] = Settings.model_config["env_file"]
 """
 
 
+#: Of other programs, and read by ours: with what certificates pip works.
+OTHERS = ("PIP_CERT", "SSL_CERT_FILE")
+
+
 def _is_ours(variable: str) -> bool:
     names = tuple(name.upper() for name in Settings.model_fields)
-    return variable.upper().startswith(("CELERY_", "QUEUES__", "SUPPLIER_", "DATABASE_URL", *names))
+    return variable.upper().startswith(("CELERY_", "QUEUES__", "SUPPLIER_", "DATABASE_URL", *OTHERS, *names))
 
 
 @pytest.fixture
 def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """No variable of this machine is a setting; `.env` and every folder are the test's own. The path is that of `.env`."""
+    """No variable of this machine is a setting; `.env` and every folder are the test's own. The path is that of `.env`.
+
+    The runtime is the local one: no test asks this machine's Docker engine.
+    """
     for variable in [name for name in os.environ if _is_ours(name)]:
         monkeypatch.delenv(variable)
     dotenv = tmp_path / ".env"
@@ -43,6 +50,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setitem(cls.model_config, "env_file", dotenv)
     monkeypatch.setenv("CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME", "local")
     (tmp_path / "config").mkdir()
     (tmp_path / "state").mkdir()
     monkeypatch.setattr(routing, "_read", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import redis
 
 from switchyard import cli, progress, workflows
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, UnknownWorkflow, WorkflowError
-from switchyard.runtime import refused_events, status
+from switchyard.runtime import choice, counts, doctor, local, refused_events, status
+from switchyard.runtime.docker import deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("own_environment")
@@ -129,6 +131,164 @@ def test_what_is_unforeseen_is_not_hidden(
     monkeypatch.setattr(cli, "_ps", fail)
     with pytest.raises(ZeroDivisionError):
         call("ps")
+
+
+# --- Where Redis is reached
+
+
+class Containers:
+    """Stands for the runtime in Docker: notes what it is asked to run, and whether the deployment was locked meanwhile."""
+
+    def __init__(self, lock: Path, code: int) -> None:
+        self.lock, self.code, self.asked, self.locked = lock, code, list[tuple[str, list[str]]](), False
+
+    def run_inside(self, _: object, module: str, arguments: Sequence[str]) -> int:
+        self.asked.append((module, [*arguments]))
+        with self.lock.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.locked = True
+        return self.code
+
+
+@pytest.fixture
+def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Containers:
+    """A deployment whose last `make up` was in Docker."""
+    monkeypatch.setenv("RUNTIME", "")
+    choice.record(tmp_path / "state", choice.DOCKER, insisted=False)
+    found = Containers(tmp_path / "state" / "lock", 42)
+    monkeypatch.setattr(deployment, "run_inside", found.run_inside)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "locked"),
+    [
+        # what gives work and looks at it, with whatever arguments: they are read in there
+        (["start", "refresh", "limit=10", "name=a b"], False),
+        (["start"], False),
+        (["report", "sales", "period=2017-05"], False),
+        (["workflow", "an-id"], False),
+        # no two of these at a time: an event that is sent must be the one that is removed
+        (["refused"], True),
+        (["refused", "--retry"], True),
+        (["refused", "--drop"], True),
+    ],
+)
+def test_with_containers_a_command_that_needs_redis_runs_in_one(
+    call: Callable[..., tuple[int, str, str]], containers: Containers, arguments: list[str], locked: bool
+) -> None:
+    """As it was given, and its exit code is the command's. The lock is this machine's."""
+    assert call(*arguments) == (42, "", "")
+    assert containers.asked == [("switchyard", arguments)]
+    assert containers.locked is locked
+
+
+def test_a_call_that_nobody_understands_comes_to_no_container(
+    call: Callable[..., tuple[int, str, str]], containers: Containers
+) -> None:
+    """It is refused at once."""
+    code, _, err = call("refused", "--d")
+    assert (code, containers.asked) == (1, [])
+    assert err.startswith("error: unrecognized arguments: --d.")
+
+
+def test_a_module_runs_where_redis_is_reached(
+    call: Callable[..., tuple[int, str, str]], containers: Containers
+) -> None:
+    """Its options are its own."""
+    assert call("run", "demo.seed", "--limit", "10", "--help") == (42, "", "")
+    assert containers.asked == [("demo.seed", ["--limit", "10", "--help"])]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("", 0), ("sys.exit(3)", 3), ("sys.exit()", 0), ("sys.exit(True)", 1), ("sys.exit('why')", 1)],
+)
+def test_as_processes_of_this_machine_a_module_runs_here(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, code: int
+) -> None:
+    """With its arguments, and its exit code is the command's; what it says at its end is told."""
+    (tmp_path / "errand.py").write_text(f"import sys\nprint(__name__, *sys.argv[1:])\n{end}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.argv", [])
+    assert call("run", "errand", "--limit", "10") == (code, "__main__ --limit 10\n", "why\n" if "why" in end else "")
+
+
+def test_the_demo_is_refused_where_it_is_not_there(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is brought up."""
+    monkeypatch.setenv("DEMO", "0")
+    monkeypatch.setattr(local, "up", lambda *_: pytest.fail("brought up"))
+    code, out, err = call("demo")
+    assert (code, out) == (1, "")
+    assert err == "error: DEMO is 0 in .env, so the demo's supplier and products are not there. Set DEMO=1.\n"
+
+
+@pytest.mark.parametrize(
+    ("is_up", "up_fails", "asked", "code"),
+    [
+        # it runs already; it is brought up first
+        (True, False, ["run"], 7),
+        (False, False, ["up", "run"], 7),
+        # what cannot be brought up is told once
+        (False, True, ["up"], 1),
+    ],
+)
+def test_the_demo_brings_up_what_it_needs(
+    call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch,
+    is_up: bool, up_fails: bool, asked: list[str], code: int,
+) -> None:  # fmt: skip
+    """And runs where Redis is reached; its exit code is the command's."""
+    done: list[str] = []
+
+    def up(*_: object) -> None:
+        done.append("up")
+        if up_fails:
+            raise RuntimeRefusal("no room")
+
+    (config_dir / "queues.toml").write_text("")
+    monkeypatch.setenv("DEMO", "1")
+    monkeypatch.setattr(local, "is_up", lambda _: is_up)
+    monkeypatch.setattr(local, "up", up)
+    monkeypatch.setattr(local, "run_inside", lambda _, module, arguments: done.append("run") or 7)
+    found, _, err = call("demo")
+    assert (found, done) == (code, asked)
+    assert err == ("error: no room\n" if up_fails else "")
+
+
+def test_counts_are_told_as_json_to_whoever_asks_from_outside(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the last line, of the programs that were named."""
+    monkeypatch.setattr(counts, "read", lambda programs: counts.Counts(dict.fromkeys(programs, 3), {}, 1))
+    code, out, err = call("counts", "worker-a", "consumer")
+    assert (code, err) == (0, "")
+    assert counts.Counts.from_json(out.splitlines()[-1]) == counts.Counts({"worker-a": 3, "consumer": 3}, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("findings", "code", "said"),
+    [
+        ([doctor.Finding("port 8000 is free")], 0, ["  ok    port 8000 is free"]),
+        # brackets are no markup
+        (
+            [doctor.Finding("a [b]"), doctor.Finding("not so: [c].", "Set [D].")],
+            1,
+            ["  ok    a [b]", "  mend  not so: [c]. Set [D]."],
+        ),
+    ],
+)
+def test_the_doctor_says_what_to_mend_and_its_exit_code_whether_there_is_any(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch,
+    findings: list[doctor.Finding], code: int, said: list[str],
+) -> None:  # fmt: skip
+    """A line each."""
+    monkeypatch.setattr(doctor, "look", lambda _: findings)
+    found, out, err = call("doctor")
+    assert (found, out.splitlines(), err) == (code, said, "")
 
 
 # --- Workflows
@@ -336,24 +496,26 @@ def test_refused_events_that_were_sent_again_or_dropped_are_counted(
     assert call("refused", "--drop") == (0, "Dropped: 5.\n", "")
 
 
-@pytest.mark.parametrize(("refused", "lines"), [("", 2), ("2 refused events are kept: make refused", 3)])
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [(0, []), (1, ["1 refused event is kept: make refused"]), (1234, ["1,234 refused events are kept: make refused"])],
+)
 def test_ps_says_below_the_programs_that_events_were_refused(
-    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, refused: str, lines: int
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, refused: int, said: list[str]
 ) -> None:
     """It is no failure: the exit code is that of the programs."""
-    monkeypatch.setattr(status, "rows", lambda _: [status.Row("consumer", "ready", 12, 3, 7)])
-    monkeypatch.setattr(status, "refused_events", lambda _: refused)
+    monkeypatch.setattr(local, "rows", lambda _: ([status.Row("consumer", "ready", 12, 3, 7)], refused))
     code, out, _ = call("ps")
     assert code == 0
     assert out.splitlines()[1].split() == ["consumer", "ready", "12", "3", "s", "7"]
-    assert out.splitlines()[2:] == [refused][: lines - 2]
+    assert out.splitlines()[2:] == said
 
 
 @pytest.mark.parametrize("demo", [True, False])
 def test_what_to_open_next_is_said_when_all_is_ready(
     call: Callable[..., tuple[int, str, str]], config_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, demo: bool
 ) -> None:  # fmt: skip
-    """The doors, where the credentials are, the logs, and the next command; no secret itself."""
+    """The doors, where the credentials are, and the next commands; no secret itself."""
     (config_dir / "queues.toml").write_text("")
     monkeypatch.setenv("API_PORT", "8123")
     monkeypatch.setenv("DEMO", str(int(demo)))
@@ -365,7 +527,6 @@ def test_what_to_open_next_is_said_when_all_is_ready(
         ["token", f"{tmp_path}/state/secrets/api_tokens  (name:token)"],
         ["Flower", "http://127.0.0.1:5555"],
         ["credentials", f"{tmp_path}/state/secrets/flower_basic_auth  (user:password)"],
-        ["logs", f"{tmp_path}/state/logs"],
         ["try", "next     make ps, make logs" + ", make demo" * demo],
     ]
 

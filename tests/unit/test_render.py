@@ -9,11 +9,12 @@ from configparser import ConfigParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from switchyard import render
 from switchyard.errors import ConfigError
 from switchyard.queues import Queues, parse
-from switchyard.render import readme, supervisor
+from switchyard.render import compose, readme, supervisor
 from switchyard.render.tasks import refusals
 from switchyard.settings import ROOT, settings
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PARTS = sorted(path.stem for path in (ROOT / "config" / "supervisor").glob("*.conf"))
+#: What supervisord's one configuration is made of. A container's is whole by itself.
+CONTAINER = ROOT / "config" / "supervisor" / "container.conf"
+PARTS = sorted(path.stem for path in CONTAINER.parent.glob("*.conf") if path != CONTAINER)
 
 
 def some(**tables: dict[str, Any]) -> Queues:
@@ -63,6 +66,20 @@ def test_writing_makes_fresh_what_was_stale_and_touches_nothing_else(checkout: P
     render.write(checkout)
     written[0].write_text("edited")
     assert render.stale(checkout) == written[:1]
+
+
+def test_compose_files_are_rendered_where_there_is_a_folder_for_them(checkout: Path) -> None:
+    """Both of them; one that was edited is stale. A fork that does without containers deletes the folder."""
+    folder = checkout.parent / "compose"
+    folder.mkdir()
+    containers = [folder / "queues.yml", folder / "dev.yml"]
+    assert render.stale(checkout) == render.write(checkout) == [checkout / "supervisor" / "queues.conf", *containers]
+    for file in containers:
+        rendered = file.read_text()
+        file.write_text(rendered.replace("default", "defautl"))
+        assert render.stale(checkout) == [file]
+        assert [render.name(path, checkout) for path in render.write(checkout)] == [f"compose/{file.name}"]
+        assert file.read_text() == rendered
 
 
 def test_what_only_this_machine_has_is_not_in_the_readme(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +204,82 @@ def test_supervisord_itself_reads_what_is_written(
     assert stat.S_IMODE(written.conf.stat().st_mode) == 0o600
     assert (stopasgroup, killasgroup, wait) == (False, True, 615)
     assert log == str(state / "logs" / "worker-a.log")
+
+
+def test_a_containers_supervisord_stops_its_worker_as_every_other_does(
+    python: Callable[..., str], tmp_path: Path
+) -> None:
+    """One program; the signal to the main process, the kill to the group, after as long as the queue's container says."""
+    conf = tmp_path / "container.conf"
+    # The folder of a container, of which this machine has none.
+    conf.write_text(CONTAINER.read_text().replace("/var/lib/switchyard/run", str(tmp_path)))
+    found = json.loads(python(f"CONF = {str(conf)!r}" + READ_BY_SUPERVISORD, STOP_WAIT="145", QUEUE="a"))
+    ((command, _, stopasgroup, killasgroup, wait, log, _),) = found.values()
+    assert command == "python -m switchyard worker"
+    assert (stopasgroup, killasgroup, wait) == (False, True, 145)
+    assert log == "/dev/fd/1"
+
+
+# --- Compose's services
+
+
+def services(text: str) -> dict[str, dict[str, Any]]:
+    """As Compose reads them, before it fills in and extends."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "stop_wait", "grace", "memory", "cpus"),
+    [
+        # the defaults: drain and a margin; the queue's memory and a container's own
+        ({}, "75", "85s", "576m", 1),
+        # prefork hands back at the end of drain, however long a task may take
+        ({"drain": 600, "time_limit": 9000}, "615", "625s", "576m", 1),
+        ({"drain": 0.5}, "16", "26s", "576m", 1),
+        # other pools wait for a whole chunk
+        ({"pool": "gevent", "time_limit": 60}, "145", "155s", "576m", 1),
+        ({"pool": "threads", "drain": 900, "time_limit": 60}, "915", "925s", "576m", 1),
+        # limits, in whole megabytes and parts of a processor
+        ({"memory": "2G", "cpus": 2.5}, "75", "85s", "2112m", 2.5),
+        ({"memory": "1500K", "cpus": 0.25}, "75", "85s", "65m", 0.25),
+        ({"cpus": 12.0}, "75", "85s", "576m", 12),
+    ],
+)
+def test_a_queues_container_has_the_limits_and_the_patience_that_follow(
+    table: dict[str, Any], stop_wait: str, grace: str, memory: str, cpus: float
+) -> None:
+    """All else comes from the service that each extends."""
+    assert services(compose.queues(some(a=table)))["worker-a"] == {
+        "extends": {"file": "worker.yml", "service": "worker"},
+        "environment": {"QUEUE": "a", "STOP_WAIT": stop_wait},
+        "env_file": [{"path": "${STATE_DIR:-../.switchyard}/containers/worker-a.env", "required": False}],
+        "stop_grace_period": grace,
+        "mem_limit": memory,
+        "cpus": cpus,
+    }
+
+
+def test_every_queue_has_a_container_and_is_developed_in_one() -> None:
+    """In the file's order, with the doors before them in the overlay; a reload waits for tasks as long as a stop does."""
+    found = some(a={"drain": 5}, b={"pool": "gevent"})
+    workers = ["worker-default", "worker-a", "worker-b"]
+    assert [*services(compose.queues(found))] == workers
+    overlay = services(compose.dev(found))
+    assert [*overlay] == ["producer", "consumer", "clock", *workers]
+    for name in workers:
+        stop_wait = services(compose.queues(found))[name]["environment"]["STOP_WAIT"]
+        assert overlay[name]["command"][1:4] == ["--sigint-timeout", stop_wait, "python -m switchyard worker"]
+    assert {service["image"] for service in overlay.values()} == {"${COMPOSE_PROJECT_NAME}-dev"}
+    assert [name for name, service in overlay.items() if "build" in service] == ["producer"]
+    assert {volume for service in overlay.values() for volume in service["volumes"]} == {"./services:/app/services:ro"}
+
+
+@pytest.mark.parametrize("name", ["no", "true", "null", "redis", "worker"])
+def test_a_queue_whose_name_means_something_in_yaml_or_in_our_files_is_a_queue(name: str) -> None:
+    """Text stays text."""
+    found = services(compose.queues(some(**{name: {}})))[f"worker-{name}"]
+    assert found["environment"]["QUEUE"] == name
 
 
 # --- queues.toml against the tasks that exist

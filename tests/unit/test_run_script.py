@@ -38,7 +38,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (checkout / ".env.example").write_text("DEMO=0\n")
     (checkout / ".env").write_text("DEMO=0\n")
     monkeypatch.setattr(module, "ROOT", checkout)
+    # It puts services/ there, for the one module that it asks.
+    monkeypatch.setattr(module.sys, "path", [*sys.path])
     monkeypatch.delenv("DEMO", raising=False)
+    monkeypatch.delenv("STATE_DIR", raising=False)
+    monkeypatch.setenv("RUNTIME", "local")
     return module
 
 
@@ -253,6 +257,37 @@ def test_the_process_becomes_the_module_in_an_environment_that_holds_what_it_nee
     assert environment["PYTHONPATH"] == f"{script.ROOT / 'services'}:/elsewhere"
 
 
+@pytest.mark.parametrize(
+    ("line", "variable", "recorded", "locks"),
+    [
+        # who insists, in .env or in the environment, which beats it
+        ("RUNTIME=docker", "", None, [["core"]]),
+        ("RUNTIME=local", "", None, [["core"], ["flower"]]),
+        ("RUNTIME=docker", "local", "docker", [["core"], ["flower"]]),
+        # else it is as it was before
+        ("", "", "docker", [["core"]]),
+        ("", "", "local insisted", [["core"], ["flower"]]),
+        # in whatever folder that is kept
+        ("STATE_DIR=elsewhere", "", "docker", [["core"]]),
+    ],
+)
+@pytest.mark.usefixtures("became")
+def test_flower_is_not_installed_where_it_runs_in_a_container(
+    script: ModuleType, commands: Recorder, monkeypatch: pytest.MonkeyPatch,
+    line: str, variable: str, recorded: str | None, locks: list[list[str]],
+) -> None:  # fmt: skip
+    """Its image has its packages."""
+    (script.ROOT / ".env").write_text(f"{line}\n")
+    monkeypatch.setenv("RUNTIME", variable)
+    if recorded:
+        state_dir = script.ROOT / (line.partition("STATE_DIR=")[2] or ".switchyard")
+        state_dir.mkdir()
+        (state_dir / "runtime").write_text(recorded)
+    with pytest.raises(Became):
+        script.main(["switchyard", "up"])
+    assert sorted(commands.installed()) == locks
+
+
 def test_a_missing_dotenv_is_copied_and_an_existing_one_is_yours(
     script: ModuleType, became: list[tuple[Path, list[str], dict[str, str]]]
 ) -> None:
@@ -291,10 +326,11 @@ def test_what_cannot_be_installed_is_a_sentence_and_nothing_runs(
 
 def test_the_script_needs_nothing_but_the_standard_library() -> None:
     """It runs before anything is installed, wherever it is called from."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-I", "-c", f"import runpy; runpy.run_path({str(ROOT / 'scripts' / 'run.py')!r})"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    code = (
+        f"import runpy, sys; run = runpy.run_path({str(ROOT / 'scripts' / 'run.py')!r}); "
+        f"sys.path.insert(0, {str(ROOT / 'services')!r}); import switchyard.runtime.choice"
+    )
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from switchyard import health
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, Unavailable
@@ -34,7 +35,6 @@ from switchyard.runtime import (
     redis_server,
     refused_events,
     secret_files,
-    status,
     supervisor,
 )
 from switchyard.runtime.supervisor import Program
@@ -150,7 +150,7 @@ def test_up_asks_for_the_ports_of_what_does_not_run_yet(config: Settings, monkey
         ({"flower"}, "redis://a/0", ["API_PORT"]),
     ):
         asked.clear()
-        found = config.model_copy(update={"celery_broker_url": broker})
+        found = config.model_copy(update={"celery_broker_url": SecretStr(broker) if broker else None})
         local._check(found, running)
         assert asked == expected
 
@@ -741,20 +741,17 @@ def test_a_worker_that_cannot_start_says_why(config: Settings, monkeypatch: pyte
     assert became == []
 
 
-# --- What waits, and what was refused
+# --- What was refused
 
 
 class Redis:
-    """As much of a client as is asked, by the name of the key."""
+    """As much of a client as is asked: the list of what was refused."""
 
-    def __init__(self, **numbers: int) -> None:
-        self.numbers, self.refused = numbers, list[str]()
+    def __init__(self) -> None:
+        self.refused = list[str]()
 
     def llen(self, key: str) -> int:
-        return len(self.refused) if key == refused.REFUSED else self.numbers.get(key, 0)
-
-    def zcard(self, key: str) -> int:
-        return self.numbers.get(key, 0)
+        return len(self.refused)
 
     def time(self) -> tuple[int, int]:
         return (1767225600, 0)
@@ -772,58 +769,30 @@ class Redis:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Redis:
     """The broker and the backend in one."""
-    client = Redis(events=2, default=3, **{"events\x06\x163": 20, "events\x06\x169": 200, record.OUTBOX: 4000})
+    client = Redis()
     monkeypatch.setattr(record, "client", lambda: client)
     monkeypatch.setattr("switchyard.broker.state._client", lambda: client)
     return client
 
 
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redis is."""
+def test_without_redis_the_rest_of_ps_is_as_ever(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is away at once or in between; nothing is said of what waits, and no refused event is counted."""
 
     def fail(*_: Any) -> None:
         raise redis.ConnectionError("connection refused")
 
-    monkeypatch.setattr(record, "client", fail)
-    monkeypatch.setattr("switchyard.broker.state._client", fail)
-
-
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        # a queue's messages; for the consumer events of each priority, and what is to be published
-        ("worker-default", 3),
-        ("consumer", 4222),
-        # nobody else has any
-        ("producer", None),
-        ("redis", None),
-    ],
-)
-def test_what_waits_is_told_of_those_it_waits_for(backend: Redis, program: str, expected: int | None) -> None:
-    """As `make ps` shows it."""
-    assert status._waiting(program) == expected
-
-
-@pytest.mark.usefixtures("away")
-def test_without_redis_nothing_is_said_of_what_waits(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of `make ps` is as ever, whether it is away at once or in between."""
+    for broken in ("switchyard.workflows.record.client", "switchyard.broker.state._client"):
+        monkeypatch.setattr(broken, fail)
+    listed = [Program("redis", "FATAL", 0, 0, 1), Program("worker-default", "RUNNING", 7, 0, 0)]
+    monkeypatch.setattr(local, "running_supervisor", lambda _: SimpleNamespace(programs=lambda: listed))
     for answers in (False, True):
         monkeypatch.setattr(readiness, "redis_answers", lambda _, answers=answers: answers)
-        assert not status.refused_events(config)
-    assert [status._waiting(program) for program in ("worker-default", "consumer")] == [None, None]
-
-
-def test_refused_events_are_counted_in_one_line(
-    config: Settings, backend: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the command that shows them; none, no line."""
-    monkeypatch.setattr(readiness, "redis_answers", lambda _: True)
-    said = []
-    for _ in range(3):
-        said.append(status.refused_events(config))
-        refused.keep(b"{}", "why")
-    assert said == ["", "1 refused event is kept: make refused", "2 refused events are kept: make refused"]
+        rows, kept = local.rows(config)
+        assert [(row.name, row.state, row.pid, row.waiting) for row in rows] == [
+            ("redis", "fatal", 0, None),
+            ("worker-default", "starting", 7, None),
+        ]
+        assert kept == 0
 
 
 def test_refused_events_are_shown_on_two_lines_each_and_do_no_harm(backend: Redis) -> None:

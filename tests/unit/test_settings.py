@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -14,9 +14,6 @@ from pydantic_core import PydanticUndefined
 
 from switchyard.errors import ConfigError
 from switchyard.settings import ROOT, EnvironmentSettings, Settings, environment, given_settings, is_ours, settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRETS = ("celery_broker_url", "celery_result_backend", "flower_basic_auth")
 
@@ -306,6 +303,39 @@ def test_a_given_url_is_taken_as_it_is(
     assert (found.broker_url(), found.result_backend_url()) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # none: images are built with what they bring
+        ({}, None),
+        # those that pip works with on this machine
+        ({"SSL_CERT_FILE": "/etc/ssl/all.pem"}, Path("/etc/ssl/all.pem")),
+        ({"SSL_CERT_FILE": "/etc/ssl/all.pem", "PIP_CERT": "/etc/pip.pem"}, Path("/etc/pip.pem")),
+        # ours, and as a path of this checkout: Compose would look for it beside its own files
+        ({"BUILD_CA": "ca.pem", "PIP_CERT": "/etc/pip.pem"}, ROOT / "ca.pem"),
+    ],
+)
+def test_images_are_built_with_the_certificates_that_pip_has(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: Path | None
+) -> None:
+    """Unless others are named."""
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    assert Settings.load().build_ca == expected
+
+
+@pytest.mark.parametrize("variable", ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"])
+@pytest.mark.parametrize("password", ["hush[", "hush]", "hush\u2100"])
+def test_a_url_that_is_none_is_refused_without_its_password(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, variable: str, password: str
+) -> None:
+    """Before anything takes it apart, and says so with a traceback."""
+    monkeypatch.setenv(variable, f"redis://:{password}@a/0")
+    said = refusal()
+    assert said == f"{variable}: expected a URL, in whose password [ ] / @ # are %5B %5D %2F %40 %23."
+    assert "hush" not in said
+
+
 def test_without_a_deployment_the_broker_is_a_sentence(own_environment: Path) -> None:
     """The next step is in it."""
     with pytest.raises(ConfigError, match="There is no deployment here yet: run `make up`, or set CELERY_BROKER_URL"):
@@ -332,10 +362,40 @@ def classes() -> list[type[EnvironmentSettings]]:
     return found
 
 
+#: Compose's own, of which its files read one and its command line others: https://docs.docker.com/compose/environment-variables/envvars/
+OF_COMPOSE = {"COMPOSE_PROJECT_NAME"}
+#: What `make` fills in, and nobody sets: the folders as absolute paths, and what an image is labelled with.
+FILLED_IN = {"STATE_DIR", "ARTEFACTS_HOST_DIR", "VERSION", "REVISION"}
+
+
+def read_by_compose() -> dict[str, set[str]]:
+    """The variables that Compose's files read, each with the defaults that stand there; those for a shell, $$, left out."""
+    found: dict[str, set[str]] = {}
+    for file in [ROOT / "docker-compose.yml", *sorted((ROOT / "compose").glob("*.yml"))]:
+        for name, default in re.findall(r"(?<!\$)\$\{([A-Z_]+)(?::-([^}]*))?\}", file.read_text()):
+            found.setdefault(name, set()).add(default)
+    return found
+
+
+def fields() -> set[str]:
+    return {name for cls in classes() for name in cls.model_fields}
+
+
 def test_the_example_has_every_setting_and_nothing_else() -> None:
-    """Field by field, the core's and the demo's; QUEUES__… stands for `queues`."""
+    """Field by field, the core's and the demo's, and what only Compose reads; QUEUES__… stands for `queues`."""
     named = {"queues" if name.startswith("QUEUES__") else name.lower() for _, name, _ in example()}
-    assert named == {name for cls in classes() for name in cls.model_fields}
+    assert named == fields() | {name.lower() for name in read_by_compose().keys() - FILLED_IN}
+
+
+def test_a_commented_line_of_the_example_is_what_compose_takes_without_it() -> None:
+    """The same default in each of its files, and the same as ours where we read it too."""
+    example_has = {name: value for _, name, value in example()}
+    odd = {
+        name: defaults
+        for name, defaults in read_by_compose().items()
+        if name not in FILLED_IN | OF_COMPOSE and defaults != {example_has[name] or "/dev/null"}
+    }
+    assert odd == {}
 
 
 def test_a_commented_line_of_the_example_is_the_default(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ QUEUE = """\
   {program}:
     extends: {{file: worker.yml, service: worker}}
     environment:
-      QUEUE: {queue}
+      QUEUE: "{queue}"
       # Seconds from SIGTERM to SIGKILL inside; the container itself is given more, so that Docker never comes first.
       STOP_WAIT: "{stop_wait}"
     env_file:

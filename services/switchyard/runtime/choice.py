@@ -50,7 +50,7 @@ def recorded(state_dir: Path) -> str | None:
 def _read(state_dir: Path) -> tuple[str | None, bool]:
     try:
         kind, *insisted = (state_dir / "runtime").read_text().split() or [""]
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None, False
     return (kind, bool(insisted)) if kind in _NAMES else (None, False)
 

@@ -76,7 +76,11 @@ def _of_docker(config: Settings, queues: Queues) -> Iterator[Finding]:
         "this checkout's folders are where Compose looks", lambda: requirements.this_checkouts_folders(config)
     )
     yield _checked("no queue wants more processors than there are", lambda: requirements.processors_suffice(queues))
-    for name in base_images.stand_ins():
+    try:
+        stand_ins = base_images.stand_ins()
+    except SwitchyardError:  # no engine, which is told already
+        return
+    for name in stand_ins:
         yield Finding(f"{name} is a stand-in, built here from Debian's packages")
 
 

@@ -7,10 +7,12 @@ import json
 import sys
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from switchyard.health import queue_name
 from switchyard.queues import Queues
 from switchyard.report import Report
-from switchyard.settings import ROOT, Settings
+from switchyard.settings import ROOT, Settings, is_ours
 
 #: What every process that publishes or consumes is started with.
 EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes"}
@@ -33,7 +35,7 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     queue = queue_name(program)
     if queue is not None:
         # How much may wait is the doors' to know. The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
-        return [*common, config.celery_app, queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
+        return [*common, config.celery_app, _not_ours(), queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
                 *_of_report(config, queues.report_of(queue))]  # fmt: skip
     if program in OF_DOOR:
         own = config.model_dump(mode="json", include=OF_DOOR[program])
@@ -63,6 +65,11 @@ def _of_report(config: Settings, report: Report | None) -> list[object]:
         _text(Path(folder or ".") / file) for folder in sys.path for file in (f"{module}.py", module / "__init__.py")
     ]
     return [report.model_dump(mode="json"), str(config.artefacts_dir), next(filter(None, texts), "")]
+
+
+def _not_ours() -> dict[str, str | None]:
+    """What `.env` says to a fork's tasks. Which of them reads what is not known here."""
+    return {name: value for name, value in dotenv_values(ROOT / ".env").items() if not is_ours(name)}
 
 
 def _text(file: Path) -> str:

@@ -51,7 +51,8 @@ def paths_can_be_used(config: Settings) -> None:
 
 def there_is_room(config: Settings) -> None:
     """Raises RuntimeRefusal when the disk has no room for Redis' append-only file."""
-    free = shutil.disk_usage(config.state_dir).free
+    there = next(folder for folder in (config.state_dir, *config.state_dir.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     if free < MIN_FREE_BYTES:
         raise RuntimeRefusal(
             f"Only {free // 1024**2} MB are free under {config.state_dir}; Redis' append-only file needs "

@@ -12,14 +12,17 @@ from switchyard.queues import Queues
 from switchyard.settings import Settings, environment
 
 
-def worker_environment(queue: Queue) -> dict[str, str]:
-    """What Celery's command line reads for this queue: each of its options from CELERY_WORKER_<OPTION>."""
+def worker_environment(queue: Queue, node_host: str = "%h") -> dict[str, str]:
+    """What Celery's command line reads for this queue: each of its options from CELERY_WORKER_<OPTION>.
+
+    `node_host` follows the @ in the worker's name; %h is the machine's.
+    """
     slots = (
         {"AUTOSCALE": "{},{}".format(*queue.autoscale)} if queue.autoscale else {"CONCURRENCY": str(queue.concurrency)}
     )
     options = {
         "QUEUES": queue.name,
-        "HOSTNAME": f"{queue.name}@%h",
+        "HOSTNAME": f"{queue.name}@{node_host}",
         "LOGLEVEL": queue.log_level,
         "OPTIMIZATION": "fair",
         "TIME_LIMIT": str(queue.time_limit),
@@ -49,5 +52,5 @@ def become_worker(config: Settings, queues: Queues) -> None:
         raise ConfigError(f"queues.{queue.name}.pool: {queue.pool!r} is not installed; add it to your requirements.")
     # The pool goes on the command line: only there is it seen early enough for monkey patching.
     command = [sys.executable, "-m", "celery", "-q", "-A", config.celery_app, "worker", "-P", queue.pool]
-    child = {**environment(), **worker_environment(queue)}
+    child = {**environment(), **worker_environment(queue, config.node_host or "%h")}
     os.execve(sys.executable, command, child)  # noqa: S606  no shell: this process becomes the worker

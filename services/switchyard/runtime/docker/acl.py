@@ -26,23 +26,38 @@ _OURS = ("switchyard:*",)
 _NOTHING_DANGEROUS = "+@all -@admin -@dangerous"
 
 
+#: How each role may use the queues: a worker as it likes, a producer to write, Flower to look.
+_USE_OF_QUEUES = {"worker": "", "producer": "%W", "flower": "%R"}
+
+
 def users(queues: Iterable[str], passwords: Mapping[str, str]) -> str:
     """The file. Passwords are in it as hashes only."""
-    queues, events = tuple(queues), _lists(PRIORITY_LISTS)
+    events, own = _lists(PRIORITY_LISTS), additions(queues)
     rules = {
-        "worker": [*_keys(*queues, *events, *_UNACKED, *_CONTROL_KEYS, *_RESULTS, *_OURS),
+        "worker": [*own["worker"], *_keys(*events, *_UNACKED, *_CONTROL_KEYS, *_RESULTS, *_OURS),
                    *_channels(*_CONTROL_CHANNELS, *_RESULTS), _NOTHING_DANGEROUS, "+info"],
         # It writes to queues and reads none but the events'; results of tasks, control commands and events are not its business.
-        "producer": [*_keys(*queues, mode="%W"), *_keys("_kombu.binding*", *events, *_OURS), "resetchannels",
-                     _NOTHING_DANGEROUS, "-@pubsub", "+info"],
-        "flower": [*_keys(*queues, mode="%R"), *_keys("_kombu.binding*", *_CONTROL_KEYS), *_keys(*_RESULTS, mode="%R"),
+        "producer": [*own["producer"], *_keys(*events, "_kombu.binding*", *_OURS), "resetchannels", _NOTHING_DANGEROUS,
+                     "-@pubsub", "+info"],
+        "flower": [*own["flower"], *_keys("_kombu.binding*", *_CONTROL_KEYS), *_keys(*_RESULTS, mode="%R"),
                    *_channels(*_CONTROL_CHANNELS, *_RESULTS), _NOTHING_DANGEROUS, "+info"],
         "health": ["-@all", "+ping"],
         "admin": ["~*", "&*", "+@all"],
     }  # fmt: skip
     lines = [f"user {role} on {_hashed(passwords[role])} {' '.join(rules[role])}" for role in ROLES]
-    # Nobody without a name and a password.
-    return "\n".join(["user default off resetpass -@all", *lines, ""])
+    # Nobody without a name and a password. The default user may do everything, and nobody can become it: Redis reads its own
+    # append-only file as this user, and would leave out every transaction that it may not repeat.
+    return "\n".join(["user default off resetpass ~* &* +@all", *lines, ""])
+
+
+def additions(queues: Iterable[str]) -> dict[str, list[str]]:
+    """For each role that uses queues the rules, for ACL SETUSER, that let it use these besides what it may do already.
+
+    ACL LOAD would do as well, and cut every connection of a role whose rules have changed: tasks that run could not be
+    acknowledged any more, and would run again.
+    """
+    queues = tuple(queues)
+    return {role: _keys(*queues, mode=mode) for role, mode in _USE_OF_QUEUES.items()}
 
 
 def _keys(*patterns: str, mode: str = "") -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from switchyard.errors import SwitchyardError
@@ -85,15 +86,32 @@ class Compose:
             self.command(*arguments), cwd=ROOT, env={**self.environment(), **(extra or {})}, check=False
         ).returncode
 
-    def services(self) -> list[str]:
-        """The services that the files have now, in alphabetical order."""
-        return sorted(self.read("config", "--services").split())
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """The files as Compose understands them, with the profiles that are wanted."""
+        found: dict[str, Any] = json.loads(self.read("config", "--format", "json"))
+        return found
 
     def containers(self) -> list[Container]:
         """Every service's container, running or not; those of single commands left out."""
-        ids = self.read("ps", "--all", "--quiet").split()
+        # Not `docker compose ps`, which fails when a container is removed while it looks.
+        project = f"label=com.docker.compose.project={self.model['name']}"
+        ids = _docker("ps", "--all", "--quiet", "--filter", project).split()
         found = [container for container in _inspected(ids) if container is not None]
         return sorted(found, key=lambda container: container.service)
+
+    def remove(self, containers: Sequence[Container]) -> None:
+        """Stop containers, each within its own grace period, and remove them; their volumes stay."""
+        ids = [container.id for container in containers]
+        for command in ("stop", "rm"):
+            _docker(command, *ids)
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SwitchyardError(f"docker {arguments[0]} failed:\n{_end(done.stderr)}")
+    return done.stdout
 
 
 def _inspected(ids: Sequence[str]) -> list[Container | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -14,12 +15,12 @@ from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
 from switchyard.runtime import choice, placeholders, preflight
 from switchyard.runtime.counts import Counts, refuse_to_remove
-from switchyard.runtime.docker import base_images, folders, requirements
+from switchyard.runtime.docker import acl, base_images, folders, requirements
 from switchyard.runtime.docker.compose import Compose, Container
 from switchyard.runtime.logfiles import readable
 from switchyard.runtime.status import Row, Say
 from switchyard.runtime.supervisor import DOORS
-from switchyard.settings import ROOT, Settings, environment
+from switchyard.settings import ROOT, Settings, environment, secret_names
 
 #: Seconds until everything must be ready, once there are images.
 READY_TIMEOUT = 240
@@ -27,6 +28,9 @@ READY_TIMEOUT = 240
 LOOK, HOPELESS = 0.3, 60
 #: Ended for good, and well.
 _ONE_SHOT = ("seed",)
+#: Settings that containers have of their own.
+_OF_CONTAINERS = {"API_TOKENS_FILE", "ARTEFACTS_DIR", "ARTEFACTS_HOST_DIR", "CONFIG_DIR", "LISTEN_ADDRESS", "NODE_HOST", "RUNTIME",
+                  "STATE_DIR", "SUPPLIER_HOST", "SUPPLIER_PORT"}  # fmt: skip
 
 
 def up(config: Settings, queues: Queues, say: Say) -> None:
@@ -38,16 +42,21 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         compose = Compose(config)
         requirements.check(config, queues)
         before = compose.containers()
-        _check(config, compose, before)
+        # Of queues that are in no file any more, and of profiles that are not wanted any more.
+        gone = [container for container in before if container.service not in compose.model["services"]]
+        _check(config, compose, before, gone)
         users_changed = folders.write(config, queues)
         _build(config, compose, say)
         if users_changed and any(c.service == "redis" and c.state == "running" for c in before):
-            _read_users_again(compose)
+            _let_roles_use(compose, queues)
+        if gone:
+            say(f"removing {', '.join(container.service for container in gone)}")
+            compose.remove(gone)
         _start(compose, say)
         choice.record(config.state_dir, choice.DOCKER, insisted=config.runtime is not None)
 
 
-def _check(config: Settings, compose: Compose, before: Sequence[Container]) -> None:
+def _check(config: Settings, compose: Compose, before: Sequence[Container], gone: Sequence[Container]) -> None:
     placeholders.refuse(config)
     preflight.rendered_files_are_fresh(config)
     running = {container.service for container in before if container.state == "running"}
@@ -55,8 +64,8 @@ def _check(config: Settings, compose: Compose, before: Sequence[Container]) -> N
         preflight.port_is_free(config.api_port, "API_PORT")
     if "flower" not in running:
         preflight.port_is_free(config.flower_port, "FLOWER_PORT")
-    if gone := {container.service for container in before} - set(compose.services()):
-        refuse_to_remove(sorted(gone), counts(compose, before, sorted(gone)), force=config.force)
+    if workers := sorted(container.service for container in gone if queue_name(container.service)):
+        refuse_to_remove(workers, counts(compose, before, workers), force=config.force)
 
 
 def _build(config: Settings, compose: Compose, say: Say) -> None:
@@ -70,16 +79,17 @@ def _build(config: Settings, compose: Compose, say: Say) -> None:
         compose.read("--progress", "plain", "build", timeout_s=1800)
 
 
-def _read_users_again(compose: Compose) -> None:
-    """Redis reads its users from their file once; a queue that is new is in none of their rules."""
-    command = "REDISCLI_AUTH=$(cat /run/switchyard/admin_password) redis-cli --user admin ACL LOAD"
-    if (said := compose.read("exec", "-T", "redis", "sh", "-c", command)).strip() != "OK":
-        raise SwitchyardError(f"Redis does not take its users: {said.strip()}")
+def _let_roles_use(compose: Compose, queues: Queues) -> None:
+    """Have a Redis that runs let its users use new queues; it reads its users' file when it starts."""
+    for role, rules in acl.additions(queues.by_name).items():
+        command = f"REDISCLI_AUTH=$(cat /run/switchyard/admin_password) redis-cli --user admin ACL SETUSER {role} {shlex.join(rules)}"
+        if (said := compose.read("exec", "-T", "redis", "sh", "-c", command).strip()) != "OK":
+            raise SwitchyardError(f"Redis does not let {role} use the queues: {said}")
 
 
 def _start(compose: Compose, say: Say) -> None:
     # Compose itself waits only for what others depend on; it would wait for ever for one that fails again and again.
-    starting = compose.start("up", "--detach", "--remove-orphans")
+    starting = compose.start("up", "--detach")
     waiting: set[str] | None = None
     hopeless, end = 0, time.monotonic() + READY_TIMEOUT
     try:
@@ -145,7 +155,7 @@ def down(config: Settings, say: Say) -> bool:
 
 
 def _stop(compose: Compose, services: Sequence[str], text: str, say: Say) -> None:
-    if services := [service for service in services if service in compose.services()]:
+    if services := [service for service in services if service in compose.model["services"]]:
         say(text)
         compose.read("stop", *services, timeout_s=3600)
 
@@ -262,8 +272,8 @@ def _given(config: Settings) -> list[str]:
     """The settings of .env.example that this command was given, such as `make demo SUPPLIER_FAILURE_RATE=0.01`."""
     del config
     known = set(re.findall(r"^#?([A-Z][A-Z_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    ours = {"STATE_DIR", "CONFIG_DIR", "ARTEFACTS_DIR", "API_TOKENS_FILE", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
-    return sorted(name for name in environment() if name in known - ours and not name.startswith("COMPOSE_"))
+    not_theirs = _OF_CONTAINERS | {secret.upper() for secret in secret_names(Settings)}
+    return sorted(name for name in environment() if name in known - not_theirs and not name.startswith("COMPOSE_"))
 
 
 def _fetch_artefacts(config: Settings, compose: Compose) -> None:

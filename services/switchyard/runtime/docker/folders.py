@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,8 @@ from switchyard.runtime.docker import acl
 from switchyard.runtime.supervisor import DOORS
 from switchyard.settings import ROOT, Settings, given_settings, secret_names
 
+#: Roles that have a folder of files; the demo's has settings, and no broker.
+_FOLDERS = ("worker", "producer", "flower", "redis", "demo")
 #: Programs of the demo's; what they read is not known here, but where.
 _DEMO = ("seed", "supplier")
 
@@ -32,8 +35,9 @@ def folder(config: Settings, role: str = "") -> Path:
 def write(config: Settings, queues: Queues) -> bool:
     """Bring all folders to what the settings say; True if Redis must read its users again."""
     secret_files.ensure(config)
-    folder(config).mkdir(parents=True, exist_ok=True)
-    folder(config).chmod(0o700)
+    for role, mode in (("", 0o700), *((role, 0o755) for role in _FOLDERS)):
+        folder(config, role).mkdir(parents=True, exist_ok=True)
+        folder(config, role).chmod(mode)
     passwords = {role: _password(config, role) for role in acl.ROLES}
     env = _env_file()
     for role in ("worker", "producer", "flower"):
@@ -46,10 +50,10 @@ def write(config: Settings, queues: Queues) -> bool:
     for role in ("health", "admin"):
         _put(folder(config, "redis") / f"{role}_password", passwords[role])
     for service in services(queues):
-        _put(
-            folder(config, f"{service}.env"),
-            f"SETTINGS_FINGERPRINT={fingerprints.of_program(config, queues, service)}\n",
-        )
+        fingerprint = fingerprints.of_program(config, queues, service)
+        if service == "redis":  # its users are read at its start; only what new queues add is told to one that runs
+            fingerprint += sha256(acl.users((), passwords).encode()).hexdigest()[:16]
+        _put(folder(config, f"{service}.env"), f"SETTINGS_FINGERPRINT={fingerprint}\n")
     return _put(folder(config, "redis") / "users.acl", acl.users([*queues.by_name], passwords))
 
 
@@ -71,7 +75,8 @@ def _url(config: Settings, role: str, password: str, database: int) -> str:
 
 def _env_file() -> str:
     """The `.env` of containers: this machine's without what is not theirs, and what this command was given besides."""
-    values = {**dotenv_values(ROOT / ".env"), **given_settings()}
+    given = {name: value for name, value in given_settings().items() if value}  # an empty one is unset
+    values = {**dotenv_values(ROOT / ".env"), **given}
     kept = {name: value for name, value in values.items() if value and _is_for_containers(name)}
     return "".join(f"{name}='{_escaped(value)}'\n" for name, value in kept.items())
 
@@ -82,13 +87,12 @@ def _is_for_containers(name: str) -> bool:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")
+    # python-dotenv fills ${…} in inside of quotes, too, and has no escape for it but a default: that of a name that is none.
+    return value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "${:-$}{")
 
 
 def _put(file: Path, text: str) -> bool:
     """Write a file if it differs. A new file in its place, because a reader must never see half of one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.parent.chmod(0o755)
     if file.exists() and file.read_text() == text:
         return False
     draft = file.with_name(f".{file.name}.draft")

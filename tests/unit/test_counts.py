@@ -1,0 +1,112 @@
+"""What waits and what runs, as one process reads it and another one is told; and which queue may be removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from kombu.utils.json import dumps
+
+from switchyard.errors import RuntimeRefusal
+from switchyard.events import refused
+from switchyard.runtime import counts
+from switchyard.runtime.counts import Counts
+from switchyard.workflows import record
+
+PROGRAMS = ["worker-default", "worker-a", "consumer", "producer", "redis"]
+
+
+class Redis:
+    """The broker and the backend in one, and as much of them as is asked."""
+
+    lists = {"default": 3, "events": 2, "events\x06\x163": 20, "events\x06\x169": 200, refused.REFUSED: 5}
+    #: Of ours by the queue it lay in, of a stock worker by the exchange, which has the queue's name.
+    unacked = [("", "default"), ("", "default"), ("a", "task.a"), ("gone", "task.gone")]
+
+    def llen(self, key: str) -> int:
+        return self.lists.get(key, 0)
+
+    def zcard(self, key: str) -> int:
+        return {record.OUTBOX: 4000}[key]
+
+    def hscan_iter(self, key: str) -> Any:
+        assert key == "unacked"
+        return ((b"tag", dumps([{}, *place]).encode()) for place in self.unacked)
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    for client in ("switchyard.workflows.record.client", "switchyard.broker.state._client"):
+        monkeypatch.setattr(client, Redis)
+
+
+@pytest.mark.usefixtures("reached")
+def test_what_waits_is_told_of_those_it_waits_for() -> None:
+    """A queue's messages, and those its worker holds; for the consumer events of each priority, and what is to be published."""
+    assert counts.read(PROGRAMS) == Counts(
+        waiting={"worker-default": 3, "worker-a": 0, "consumer": 4222},
+        held={"worker-default": 2, "worker-a": 1},
+        refused=5,
+    )
+
+
+@pytest.mark.usefixtures("reached")
+def test_another_process_is_told_the_same() -> None:
+    """A container reads them, `make` outside of it shows them."""
+    found = counts.read(PROGRAMS)
+    assert Counts.from_json(found.as_json()) == found
+
+
+@pytest.mark.parametrize("broken", ["switchyard.workflows.record.client", "switchyard.broker.state._client"])
+@pytest.mark.usefixtures("reached")
+def test_without_redis_nothing_is_known(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """Half of it would be taken for all."""
+
+    def fail(*_: Any) -> None:
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(broken, fail)
+    assert counts.read(PROGRAMS) == Counts()
+
+
+@pytest.mark.parametrize(
+    ("program", "waiting", "held", "force", "sentence"),
+    [
+        # nothing is left of it
+        ("worker-a", 0, 0, False, None),
+        # something is: it waits, it runs, or both
+        ("worker-a", 1234, 0, False, "but 1,234 messages wait in it and 0 run or are delayed. Put its table back until"),
+        ("worker-a", 0, 1, False, "but 0 messages wait in it and 1 run or are delayed."),
+        ("worker-a", 2, 3, False, "but 2 messages wait in it and 3 run or are delayed."),
+        # nobody knows
+        ("worker-a", None, None, False, "cannot be seen while Redis is away. Put its table back, or say FORCE=1 make up"),
+        # whoever insists is not asked
+        ("worker-a", 2, 3, True, None),
+        ("worker-a", None, None, True, None),
+        # no queue goes with another program
+        ("supplier", None, None, False, None),
+    ],
+)  # fmt: skip
+def test_a_queue_with_work_in_it_is_not_removed(
+    program: str, waiting: int | None, held: int | None, force: bool, sentence: str | None
+) -> None:
+    """Nobody would ever do that work."""
+    known = Counts({program: waiting}, {program: held}) if waiting is not None and held is not None else Counts()
+    if sentence is None:
+        counts.refuse_to_remove([program], known, force=force)
+        return
+    with pytest.raises(RuntimeRefusal) as said:
+        counts.refuse_to_remove([program], known, force=force)
+    assert str(said.value).startswith("The queue 'a' is not in queues.toml any more, ")
+    assert sentence in str(said.value)
+
+
+def test_one_queue_with_work_among_those_that_go_is_enough() -> None:
+    """All of them stay."""
+    with pytest.raises(RuntimeRefusal, match="The queue 'b'"):
+        counts.refuse_to_remove(
+            ["worker-a", "worker-b"],
+            Counts({"worker-a": 0, "worker-b": 1}, {"worker-a": 0, "worker-b": 0}),
+            force=False,
+        )
