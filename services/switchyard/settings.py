@@ -141,7 +141,7 @@ class Settings(EnvironmentSettings):
     )
     build_ca: Path | None = Field(
         None, validation_alias=AliasChoices("build_ca", "pip_cert", "ssl_cert_file"),
-        description="The certificates with which images are built; empty: those that pip is told to use",
+        description="The certificates with which images are built; empty: those that pip uses, or this machine",
     )  # fmt: skip
     artefacts_dir: Path = Field(
         default_factory=lambda given: given["state_dir"] / "artefacts", description="Where reports' files are kept"

@@ -263,6 +263,7 @@ def test_a_broken_csv_keeps_its_good_rows(checkout):
     assert "kept 2, refused 2" in said
 
 
+@pytest.mark.machine
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root, to mount a small disk")
 def test_a_full_disk_is_a_sentence_and_loses_nothing(checkout):
     """Too little room: `make up` refuses. A disk that fills later: workers wait, and work goes on when there is room."""

@@ -26,6 +26,8 @@ def without_demo(checkout) -> None:
     (checkout.folder / ".env.example").write_text(example)
     ports = "".join(f"{name}={port}\n" for name, port in checkout.ports.items())
     checkout.env(example + ports + checkout.own_settings)
+    compose = checkout.folder / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("      - compose/demo.yml\n", ""))
     (checkout.folder / "config" / "queues.toml").write_text(QUEUES)
     (checkout.folder / "config" / "events.toml").write_text("")
     shutil.copytree(ROOT / "tests" / "fork" / "plain" / "shop", checkout.folder / "services" / "shop")

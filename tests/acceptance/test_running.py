@@ -15,7 +15,8 @@ import pytest
 from tests.checkout import wait_for_workflow, workflow_id_of
 from tests.support import eventually, processes
 
-pytestmark = pytest.mark.parametrize("up", ["local", "docker"], indirect=True, scope="module")
+RUNTIMES = ["local", pytest.param("docker", marks=pytest.mark.machine)]
+pytestmark = pytest.mark.parametrize("up", RUNTIMES, indirect=True, scope="module")
 
 
 def test_bare_make_is_a_grouped_help(up):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from switchyard.errors import SwitchyardError
@@ -15,6 +16,8 @@ from switchyard.settings import ROOT, Settings, environment
 
 #: What the image is made of: a commit that touches nothing of it makes no new image, and restarts nothing.
 _OF_IMAGE = ("services", "requirements", "compose/Dockerfile", "compose/healthy")
+#: Where this machine keeps the authorities that it trusts, a company's own included: Debian's place, and Red Hat's.
+_AUTHORITIES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 #: Compose reads neither an empty profile nor an empty file name.
 _EXTERNAL_REDIS = "compose/external-redis.yml"
 ONE_OFF = "com.docker.compose.oneoff"
@@ -52,13 +55,14 @@ class Compose:
         if config.celery_broker_url and _EXTERNAL_REDIS not in files:
             files.append(_EXTERNAL_REDIS)
         profiles = {*filter(None, config.compose_profiles.split(",")), *(["demo"] if config.demo else [])}
+        authorities = config.build_ca or next(filter(Path.is_file, _AUTHORITIES), None)
         ours = {
             "COMPOSE_FILE": ":".join(files),
             "COMPOSE_PROFILES": ",".join(sorted(profiles)),
             "STATE_DIR": str(config.state_dir),
             "ARTEFACTS_HOST_DIR": str(config.artefacts_dir),
             "REVISION": _revision(),
-            **({"BUILD_CA": str(config.build_ca)} if config.build_ca else {}),
+            **({"BUILD_CA": str(authorities)} if authorities else {}),
         }
         return {**environment(), **ours}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -36,9 +37,8 @@ class Guarded(Server):
         )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    folder = tmp_path_factory.mktemp("acl")
+def guarded(folder: Path) -> Guarded:
+    """A server that has read the file."""
     try:
         # Keys that may only be written or only be read are new in Redis 7; every Valkey has them.
         if redis_server.version(redis_server.find_server()) < (7, 0):
@@ -48,6 +48,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     (folder / "users.acl").write_text(acl.users(["default", "sales_report_queue"], PASSWORDS))
     started = Guarded(folder, "--aclfile", str(folder / "users.acl"))
     started.start()
+    return started
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One for all tests that leave it running."""
+    started = guarded(tmp_path_factory.mktemp("acl"))
     yield started
     started.kill()
 
@@ -185,3 +192,23 @@ def test_queues_are_added_to_a_server_that_runs_and_connections_stay(server: Gua
         assert not refused(worker, "LLEN", "tax")
         assert refused(producer, "LRANGE", "tax", "0", "-1")
         assert [client.client_id() for client in (worker, producer)] == before
+
+
+def test_transactions_and_scripts_of_a_role_outlive_the_server(tmp_path: Path) -> None:
+    """Redis repeats them from its file as its default user, who must be allowed what they did."""
+    server = guarded(tmp_path)
+    try:
+        with server.client("worker") as client:
+            with client.pipeline(transaction=True) as together:
+                together.lpush("default", "message").hset("unacked", "tag", "message").execute()
+            client.eval(
+                "redis.call('SET', KEYS[1], 'x') return redis.call('SET', KEYS[2], 'y')",
+                2,
+                "switchyard:a",
+                "switchyard:b",
+            )
+        server.kill()
+        server.start()
+        assert sorted(server.client().keys()) == ["default", "switchyard:a", "switchyard:b", "unacked"]
+    finally:
+        server.kill()
