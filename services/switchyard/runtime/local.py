@@ -33,9 +33,9 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         running = {p.name for p in supervisor.programs() if p.pid} if supervisor.running() else set()
         _check(config, running)
         secret_files.ensure(config)
+        choice.record(config.state_dir, choice.LOCAL, insisted=config.runtime is not None)
         _start(config, queues, supervisor, say)
         _wait_until_ready(config, supervisor, say)
-        choice.record(config.state_dir, choice.LOCAL, insisted=config.runtime is not None)
 
 
 def _check(config: Settings, running: set[str]) -> None:

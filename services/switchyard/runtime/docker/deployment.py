@@ -22,7 +22,7 @@ from switchyard.runtime.status import Row, Say
 from switchyard.runtime.supervisor import DOORS
 from switchyard.settings import ROOT, Settings, environment, secret_names
 
-#: Seconds until everything must be ready, once there are images.
+#: Seconds until everything must be ready, once there are images and what changes has stopped.
 READY_TIMEOUT = 240
 #: Seconds between two looks; and looks at nothing but failures after which there is no more to wait for.
 LOOK, HOPELESS = 0.3, 60
@@ -46,14 +46,14 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         gone = [container for container in before if container.service not in compose.model["services"]]
         _check(config, compose, before, gone)
         users_changed = folders.write(config, queues)
+        choice.record(config.state_dir, choice.DOCKER, insisted=config.runtime is not None)
         _build(config, compose, say)
         if users_changed and any(c.service == "redis" and c.state == "running" for c in before):
             _let_roles_use(compose, queues)
         if gone:
             say(f"removing {', '.join(container.service for container in gone)}")
             compose.remove(gone)
-        _start(compose, say)
-        choice.record(config.state_dir, choice.DOCKER, insisted=config.runtime is not None)
+        _start(compose, READY_TIMEOUT + max(queue.stop_grace for queue in queues.by_name.values()), say)
 
 
 def _check(config: Settings, compose: Compose, before: Sequence[Container], gone: Sequence[Container]) -> None:
@@ -87,11 +87,12 @@ def _let_roles_use(compose: Compose, queues: Queues) -> None:
             raise SwitchyardError(f"Redis does not let {role} use the queues: {said}")
 
 
-def _start(compose: Compose, say: Say) -> None:
+def _start(compose: Compose, patience_s: float, say: Say) -> None:
+    """Bring the containers up; `patience_s` holds the stop of those that change, and the start of all."""
     # Compose itself waits only for what others depend on; it would wait for ever for one that fails again and again.
     starting = compose.start("up", "--detach")
     waiting: set[str] | None = None
-    hopeless, end = 0, time.monotonic() + READY_TIMEOUT
+    hopeless, end = 0, time.monotonic() + patience_s
     try:
         while True:
             containers = compose.containers()
@@ -260,7 +261,7 @@ def run_inside(config: Settings, module: str, arguments: Sequence[str]) -> int:
             mounts += ["--volume", f"{file.resolve()}:/mnt/{file.name}:ro"]
         inside.append(f"/mnt/{file.name}" if file.is_file() else argument)
     terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
-    given = [part for name in _given(config) for part in ("--env", name)]
+    given = [part for name in _given() for part in ("--env", name)]
     code = compose.call(
         "run", "--rm", "--no-deps", *terminal, *given, *mounts, "tools", "python", "-m", module, *inside
     )
@@ -268,12 +269,15 @@ def run_inside(config: Settings, module: str, arguments: Sequence[str]) -> int:
     return code
 
 
-def _given(config: Settings) -> list[str]:
-    """The settings of .env.example that this command was given, such as `make demo SUPPLIER_FAILURE_RATE=0.01`."""
-    del config
+def _given() -> list[str]:
+    """The settings of .env.example that this command was given, such as `make demo SUPPLIER_FAILURE_RATE=0.01`.
+
+    No addresses: they are a container's own, and may hold a password, which `docker inspect` would show.
+    """
     known = set(re.findall(r"^#?([A-Z][A-Z_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     not_theirs = _OF_CONTAINERS | {secret.upper() for secret in secret_names(Settings)}
-    return sorted(name for name in environment() if name in known - not_theirs and not name.startswith("COMPOSE_"))
+    theirs = {name for name in known - not_theirs if not name.startswith("COMPOSE_") and not name.endswith("_URL")}
+    return sorted(theirs & environment().keys())
 
 
 def _fetch_artefacts(config: Settings, compose: Compose) -> None:
