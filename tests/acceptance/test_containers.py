@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from bench.stops import repeated, run
@@ -112,6 +114,17 @@ def test_the_doctor_finds_nothing_to_mend(containers):
     said = containers.ok("doctor")
     assert "mend" not in said
     assert "runtime: docker" in said
+
+
+def test_the_demo_does_the_same_in_containers(containers):
+    """All 92,331 products, one POST under one key, three reports whose files are on this machine."""
+    said = containers.ok("demo")
+    for row in ("products in the store +92,331", "refreshed by this workflow +92,331", "callback said +updated status"):
+        assert re.search(f"^{row} *$", said, re.MULTILINE), said
+    assert re.search("^status posts, distinct keys +1, 1 *$", said, re.MULTILINE), said
+    files = re.findall(r"^(?:csv|html) +(/.*)$", said, re.MULTILINE)
+    assert len(files) == 6
+    assert [file for file in files if not Path(file.strip()).is_file()] == []
 
 
 # --- Health
