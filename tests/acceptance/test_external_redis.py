@@ -59,16 +59,15 @@ def elsewhere(tmp_path, certificates):
     network, server = f"{made.project}_outside", f"{made.project}-elsewhere"
     labels = ("--label", "com.docker.compose.network=outside", "--label", f"com.docker.compose.project={made.project}")
     tls = ["--port", "0", "--tls-port", str(PORT), "--tls-auth-clients", "no", "--requirepass", PASSWORD]
-    tls += [
-        f"--tls-{name}-file={value}" for name, value in {"cert": "/tls/server.pem", "key": "/tls/server.key"}.items()
-    ]
-    tls += ["--tls-ca-cert-file", "/tls/ca.pem"]
+    for name, file in {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}.items():
+        tls += [f"--tls-{name}-file", f"/tls/{file}"]
     made.ok("base-images")
     subprocess.run(["docker", "network", "create", *labels, network], check=True, capture_output=True)
     command = ["docker", "run", "--detach", "--name", server, "--network", network, "--network-alias", NAME, "--volume",
                f"{certificates}:/tls:ro", "redis:8-trixie", "redis-server", *tls]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     yield made
+    made.compose("--profile", "*", "stop")  # while there is a Redis to say goodbye to
     subprocess.run(["docker", "rm", "--force", "--volumes", server], check=False, capture_output=True)
     made.end()
 
