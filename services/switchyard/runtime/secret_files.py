@@ -9,7 +9,7 @@ from pathlib import Path
 from switchyard.settings import Settings
 
 API_TOKENS_HEAD = (
-    "# Who may call the HTTP door, `name:token` each. A line added lets in, a line deleted locks out; both at once."
+    "# Who may call the HTTP door, `name:token` each. A line added lets in, a line deleted locks out; both at once, with containers at `make up`."
 )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values
 
-from switchyard.health import program_name
+from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
 from switchyard.runtime import fingerprints, secret_files
 from switchyard.runtime.docker import acl
@@ -51,8 +51,9 @@ def write(config: Settings, queues: Queues) -> bool:
         _put(folder(config, "redis") / f"{role}_password", passwords[role])
     for service in services(queues):
         fingerprint = fingerprints.of_program(config, queues, service)
-        if service == "redis":  # its users are read at its start; only what new queues add is told to one that runs
-            fingerprint += sha256(acl.users((), passwords).encode()).hexdigest()[:16]
+        # Passwords and users are read at a start; only what new queues add is told to a Redis that runs.
+        read = acl.users((), passwords) if service == "redis" else passwords.get(_role(service), "")
+        fingerprint += sha256(read.encode()).hexdigest()[:16]
         _put(folder(config, f"{service}.env"), f"SETTINGS_FINGERPRINT={fingerprint}\n")
     return _put(folder(config, "redis") / "users.acl", acl.users([*queues.by_name], passwords))
 
@@ -60,6 +61,10 @@ def write(config: Settings, queues: Queues) -> bool:
 def services(queues: Queues) -> Iterable[str]:
     """The services whose containers are made anew when their settings change."""
     return [*map(program_name, queues.by_name), *DOORS, "flower", "redis", *_DEMO]
+
+
+def _role(service: str) -> str:
+    return "worker" if queue_name(service) else "producer" if service in DOORS else service
 
 
 def _password(config: Settings, role: str) -> str:
