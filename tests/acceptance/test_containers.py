@@ -199,7 +199,9 @@ def test_redis_comes_back_under_all_of_them_and_nothing_is_started_anew(containe
 
 def test_stops_and_starts_under_load_lose_nothing(containers):
     """`docker compose stop` in mid-task on gevent and prefork, then `up --wait`; `make bench B=stops` does it twenty times."""
+    made = {name: entry["Id"] for name, entry in inspected(containers).items()}
     ledger = run(containers, rounds=3)
+    assert {name: entry["Id"] for name, entry in inspected(containers).items()} == made  # whose logs are counted
     assert len(ledger.accepted) == len(ledger.ended)
     assert ledger.lost == 0
     assert repeated(containers) == 0

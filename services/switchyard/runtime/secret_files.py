@@ -8,9 +8,7 @@ from pathlib import Path
 
 from switchyard.settings import Settings
 
-API_TOKENS_HEAD = (
-    "# Who may call the HTTP door, `name:token` each. A line added lets in, a line deleted locks out; both at once, with containers at `make up`."
-)
+API_TOKENS_HEAD = "# Who may call the HTTP door, `name:token` each. A line added lets in, a line deleted locks out; both at once, with containers at `make up`."
 
 
 def ensure(config: Settings) -> None:

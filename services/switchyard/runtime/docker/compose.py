@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from switchyard.settings import ROOT, Settings, environment
 _OF_IMAGE = ("services", "requirements", "compose/Dockerfile", "compose/healthy")
 #: Where this machine keeps the authorities that it trusts, a company's own included: Debian's place, and Red Hat's.
 _AUTHORITIES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
-#: Compose reads neither an empty profile nor an empty file name.
+#: The overlay without a Redis of ours.
 _EXTERNAL_REDIS = "compose/external-redis.yml"
 ONE_OFF = "com.docker.compose.oneoff"
 SERVICE = "com.docker.compose.service"
@@ -48,6 +49,7 @@ class Compose:
         """The whole command line."""
         return ["docker", "compose", *arguments]
 
+    @cached_property
     def environment(self) -> dict[str, str]:
         """What the files' ${…} are filled in with besides .env."""
         config = self._config
@@ -61,6 +63,7 @@ class Compose:
             "COMPOSE_PROFILES": ",".join(sorted(profiles)),
             "STATE_DIR": str(config.state_dir),
             "ARTEFACTS_HOST_DIR": str(config.artefacts_dir),
+            "VERSION": _version(),
             "REVISION": _revision(),
             **({"BUILD_CA": str(authorities)} if authorities else {}),
         }
@@ -69,7 +72,7 @@ class Compose:
     def read(self, *arguments: str, timeout_s: float = 60) -> str:
         """What a command prints that must succeed."""
         try:
-            done = subprocess.run(self.command(*arguments), cwd=ROOT, env=self.environment(), text=True, check=False,
+            done = subprocess.run(self.command(*arguments), cwd=ROOT, env=self.environment, text=True, check=False,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s)  # fmt: skip
         except FileNotFoundError as exc:
             raise SwitchyardError("There is no `docker` command here; install Docker, or say RUNTIME=local.") from exc
@@ -81,14 +84,12 @@ class Compose:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command whose two outputs are read together."""
-        return subprocess.Popen(self.command(*arguments), cwd=ROOT, env=self.environment(), text=True,
+        return subprocess.Popen(self.command(*arguments), cwd=ROOT, env=self.environment, text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 
-    def call(self, *arguments: str, extra: Mapping[str, str] | None = None) -> int:
+    def call(self, *arguments: str) -> int:
         """Run a command on this terminal; its exit code."""
-        return subprocess.run(
-            self.command(*arguments), cwd=ROOT, env={**self.environment(), **(extra or {})}, check=False
-        ).returncode
+        return subprocess.run(self.command(*arguments), cwd=ROOT, env=self.environment, check=False).returncode
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -148,6 +149,11 @@ def _seconds(text: str) -> int:
     # Nanoseconds are more than Python reads; one that never ran began in the year 1.
     began = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
     return max(0, int(began.timestamp()))
+
+
+def _version() -> str:
+    project: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text()).get("project", {})
+    return project.get("version", "0")
 
 
 def _revision() -> str:
