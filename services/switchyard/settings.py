@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -140,9 +140,8 @@ class Settings(EnvironmentSettings):
         None, description="docker or local; empty: Docker where an engine answers"
     )
     build_ca: Path | None = Field(
-        None, validation_alias=AliasChoices("build_ca", "pip_cert", "ssl_cert_file"),
-        description="The certificates with which images are built; empty: those that pip uses, or this machine",
-    )  # fmt: skip
+        None, description="The certificates with which images are built; empty: those that pip uses, or this machine"
+    )
     artefacts_dir: Path = Field(
         default_factory=lambda given: given["state_dir"] / "artefacts", description="Where reports' files are kept"
     )
@@ -200,6 +199,12 @@ class Settings(EnvironmentSettings):
 def settings() -> Settings:
     """The core's settings, read once per process."""
     return Settings.load()
+
+
+def pip_authorities() -> Path | None:
+    """The certificates that pip is told to use on this machine."""
+    given = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
+    return Path(given) if given else None
 
 
 def is_ours(variable: str) -> bool:

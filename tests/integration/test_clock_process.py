@@ -216,9 +216,9 @@ def test_killed_between_telling_and_remembering_it_starts_nothing_twice(own_cloc
     clocks.remember("task:switchyard.sweep", "* * * * *", LONG_AGO)  # or it would have to remember its first sight
     port = clocks.deployment.server.port
     clocks.client().execute_command(
-        *f"ACL SETUSER forgetful on >x +@all %R~{MEMORY} ~switchyard:workflow* ~switchyard:outbox*".split()
+        *f"ACL SETUSER forgetful on >of-this-test +@all %R~{MEMORY} ~switchyard:workflow* ~switchyard:outbox*".split()
     )
-    forgetful = clocks.start(CELERY_RESULT_BACKEND=f"redis://forgetful:x@127.0.0.1:{port}/1")
+    forgetful = clocks.start(CELERY_RESULT_BACKEND=f"redis://forgetful:of-this-test@127.0.0.1:{port}/1")
     eventually(clocks.workflows, "the event to be told")
     eventually(lambda: len(clocks.logged("redis_awaited")) > 1, "it to try again")
     assert not clocks.beats(forgetful)

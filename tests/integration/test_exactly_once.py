@@ -90,7 +90,7 @@ def test_a_thousand_events_sent_three_times_through_all_doors_are_a_thousand_wor
     """With kill -9 of the HTTP door, of the consumer with its starter, of the clock, and of the worker, in between."""
     deployment.queues(QUEUES)
     deployment.events(RULES)
-    (deployment.folder / "tokens").write_text("tests:secret\n")
+    (deployment.folder / "tokens").write_text("tests:of-a-thousand-events\n")
     port = free_port()
     deployment.environment |= {"API_PORT": str(port), "API_TOKENS_FILE": str(deployment.folder / "tokens")}
     running = {name: deployment.start(name) for name in ("producer", "consumer", "clock")}

@@ -180,3 +180,20 @@ def test_an_engine_that_hangs_is_not_waited_for(path: Path, monkeypatch: pytest.
     run = choice.subprocess.run
     monkeypatch.setattr(choice.subprocess, "run", lambda *a, **k: run(*a, **{**k, "timeout": k["timeout"] / 100}))
     assert not choice.engine_answers()
+
+
+def test_what_was_insisted_on_once_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Insisted, then said plainly: a third `make up` does not ask again, though an engine answers."""
+    monkeypatch.setattr(choice, "engine_answers", lambda: True)
+    choice.record(tmp_path, choice.LOCAL, insisted=True)
+    choice.record(tmp_path, choice.choose(tmp_path, None), insisted=False)
+    assert choice.choose(tmp_path, None) == choice.LOCAL
+
+
+def test_a_deployment_from_before_there_was_a_choice_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queues are in its folder; an engine that answers does not make it begin anew."""
+    monkeypatch.setattr(choice, "engine_answers", lambda: True)
+    (tmp_path / "redis").mkdir()
+    assert choice.used(tmp_path, None) == choice.LOCAL
+    with pytest.raises(RuntimeRefusal, match="RUNTIME=local to keep it"):
+        choice.choose(tmp_path, None)

@@ -71,33 +71,30 @@ def test_without_redis_nothing_is_known(monkeypatch: pytest.MonkeyPatch, broken:
 
 
 @pytest.mark.parametrize(
-    ("program", "waiting", "held", "force", "sentence"),
+    ("program", "waiting", "held", "sentence"),
     [
         # nothing is left of it
-        ("worker-a", 0, 0, False, None),
+        ("worker-a", 0, 0, None),
         # something is: it waits, it runs, or both
-        ("worker-a", 1234, 0, False, "but 1,234 messages wait in it and 0 run or are delayed. Put its table back until"),
-        ("worker-a", 0, 1, False, "but 0 messages wait in it and 1 run or are delayed."),
-        ("worker-a", 2, 3, False, "but 2 messages wait in it and 3 run or are delayed."),
+        ("worker-a", 1234, 0, "but 1,234 messages wait in it and 0 run or are delayed. Put its table back until"),
+        ("worker-a", 0, 1, "but 0 messages wait in it and 1 run or are delayed."),
+        ("worker-a", 2, 3, "but 2 messages wait in it and 3 run or are delayed."),
         # nobody knows
-        ("worker-a", None, None, False, "cannot be seen while Redis is away. Put its table back, or say FORCE=1 make up"),
-        # whoever insists is not asked
-        ("worker-a", 2, 3, True, None),
-        ("worker-a", None, None, True, None),
+        ("worker-a", None, None, "cannot be seen while Redis or every worker is away. Put its table back and say make up, or say FORCE=1"),
         # no queue goes with another program
-        ("supplier", None, None, False, None),
+        ("supplier", None, None, None),
     ],
 )  # fmt: skip
 def test_a_queue_with_work_in_it_is_not_removed(
-    program: str, waiting: int | None, held: int | None, force: bool, sentence: str | None
+    program: str, waiting: int | None, held: int | None, sentence: str | None
 ) -> None:
     """Nobody would ever do that work."""
     known = Counts({program: waiting}, {program: held}) if waiting is not None and held is not None else Counts()
     if sentence is None:
-        counts.refuse_to_remove([program], known, force=force)
+        counts.refuse_to_remove([program], known)
         return
     with pytest.raises(RuntimeRefusal) as said:
-        counts.refuse_to_remove([program], known, force=force)
+        counts.refuse_to_remove([program], known)
     assert str(said.value).startswith("The queue 'a' is not in queues.toml any more, ")
     assert sentence in str(said.value)
 
@@ -108,5 +105,4 @@ def test_one_queue_with_work_among_those_that_go_is_enough() -> None:
         counts.refuse_to_remove(
             ["worker-a", "worker-b"],
             Counts({"worker-a": 0, "worker-b": 1}, {"worker-a": 0, "worker-b": 0}),
-            force=False,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from switchyard.runtime.docker import deployment
+from switchyard.runtime.docker import inside
 from switchyard.runtime.docker.compose import Compose
 from switchyard.settings import ROOT, Settings, secret_names
 
@@ -24,8 +24,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     calls: Asked = []
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setattr(Compose, "call", lambda _, *arguments: calls.append(arguments) or 42)
-    monkeypatch.setattr(Compose, "containers", lambda _: [])
-    for name in list(deployment.environment()):
+    monkeypatch.setattr(Compose, "containers", lambda _: ["one that is up"])
+    for name in list(inside.environment()):
         if name not in ("PATH", "STATE_DIR", "CONFIG_DIR"):
             monkeypatch.delenv(name)
     return calls
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def run(asked: Asked, *arguments: str) -> list[str]:
     """The one call, which has to begin and to end as every other does: what stands between."""
-    assert deployment.run_inside(Settings.load(), "demo.seed", arguments) == 42
+    assert inside.run_inside(Settings.load(), "demo.seed", arguments) == 42
     (call,) = asked
     begin, end = ["run", "--rm", "--no-deps", "-T"], ["tools", "python", "-m", "demo.seed"]
     assert [*call[:4]] == begin

@@ -46,12 +46,15 @@ services:
 
 DEV = """\
   {program}:
-    image: ${{COMPOSE_PROJECT_NAME}}-dev
     command: ["watchfiles", "--sigint-timeout", "{stop_wait}", "python -m {module}", "/app/services"]
     volumes: ["./services:/app/services:ro"]
 """
 
-# The one service that builds the image.
+# The one service that builds the image which all of them have; and single commands, which run what the workers run.
+DEV_TOOLS = """\
+  tools:
+    volumes: ["./services:/app/services:ro"]
+"""
 DEV_BUILD = """\
     build: {target: dev}
 """
@@ -81,5 +84,6 @@ def _dev(found: Queues) -> Iterable[str]:
     for name, (stop_wait, module) in PROGRAMS.items():
         build = DEV_BUILD if name == "producer" else ""
         yield DEV.format(program=name, stop_wait=stop_wait, module=module) + build
+    yield DEV_TOOLS
     for queue in found.by_name.values():
         yield DEV.format(program=program_name(queue.name), stop_wait=queue.stop_wait, module="switchyard worker")

@@ -43,6 +43,8 @@ class Runtime(Protocol):
 def not_both(config: Settings) -> None:
     """Raises RuntimeRefusal while the deployment runs in the runtime that it would leave now."""
     before = choice.recorded(config.state_dir)
+    if before == choice.DOCKER and not choice.engine_answers():
+        return  # nothing of it runs, as far as can be seen
     if before and config.runtime and before != config.runtime and _module(before).is_up(config):
         raise RuntimeRefusal(f"The deployment still runs; stop it first: make down RUNTIME={before}")
 

@@ -39,6 +39,7 @@ def used(state_dir: Path, insisted: str | None) -> str:
 
 def record(state_dir: Path, kind: str, *, insisted: bool) -> None:
     """Keep the choice for later commands; one that was insisted on is not asked about again."""
+    insisted = insisted or _read(state_dir) == (kind, True)
     (state_dir / "runtime").write_text(f"{kind} insisted\n" if insisted else f"{kind}\n")
 
 
@@ -50,6 +51,9 @@ def recorded(state_dir: Path) -> str | None:
 def _read(state_dir: Path) -> tuple[str | None, bool]:
     try:
         kind, *insisted = (state_dir / "runtime").read_text().split() or [""]
+    except FileNotFoundError:
+        # A deployment from before there was a choice has its queues here.
+        return (LOCAL, False) if (state_dir / "redis").is_dir() else (None, False)
     except (OSError, UnicodeDecodeError):
         return None, False
     return (kind, bool(insisted)) if kind in _NAMES else (None, False)

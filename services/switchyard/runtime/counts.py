@@ -12,7 +12,9 @@ from switchyard.broker import state
 from switchyard.broker.events_queue import PRIORITY_LISTS
 from switchyard.errors import RuntimeRefusal
 from switchyard.events import refused
-from switchyard.health import queue_name
+from switchyard.health import program_name, queue_name
+from switchyard.queues import Queues
+from switchyard.settings import Settings
 from switchyard.workflows import record
 
 
@@ -48,16 +50,30 @@ def read(programs: Iterable[str]) -> Counts:
         return Counts()
 
 
-def refuse_to_remove(programs: Iterable[str], counts: Counts, *, force: bool) -> None:
+def note_queues(config: Settings, queues: Queues) -> None:
+    """Remember the queues that the deployment has now."""
+    (config.state_dir / "queues").write_text("".join(f"{name}\n" for name in queues.by_name))
+
+
+def removed(config: Settings, queues: Queues) -> list[str]:
+    """The workers of queues that the deployment had and that are in no file any more, whether they run or not."""
+    try:
+        names = (config.state_dir / "queues").read_text().split()
+    except OSError:
+        return []
+    return [program_name(name) for name in names if name not in queues.by_name]
+
+
+def refuse_to_remove(programs: Iterable[str], counts: Counts) -> None:
     """Raises RuntimeRefusal for a queue's worker that is to go while work of its queue is left: nobody would ever do it."""
     for program in programs:
         queue = queue_name(program)
-        if not queue or force:
+        if not queue:
             continue
         if program not in counts.waiting:
             raise RuntimeRefusal(
-                f"The queue {queue!r} is not in queues.toml any more, and what is left in it cannot be seen while Redis is "
-                "away. Put its table back, or say FORCE=1 make up to leave its work undone."
+                f"The queue {queue!r} is not in queues.toml any more, and what is left in it cannot be seen while Redis "
+                "or every worker is away. Put its table back and say make up, or say FORCE=1 make up to leave its work undone."
             )
         waiting, held = counts.waiting[program], counts.held[program]
         if waiting or held:

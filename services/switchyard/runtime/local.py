@@ -36,6 +36,7 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         choice.record(config.state_dir, choice.LOCAL, insisted=config.runtime is not None)
         _start(config, queues, supervisor, say)
         _wait_until_ready(config, supervisor, say)
+        counts.note_queues(config, queues)
 
 
 def _check(config: Settings, running: set[str]) -> None:
@@ -58,10 +59,9 @@ def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -
     parts = ["queues", *DOORS, "flower"]
     parts += [] if config.celery_broker_url else ["redis"]
     parts += ["demo"] if config.demo else []
+    _refuse_to_remove_work(config, queues)
     supervisor.write_conf(parts, lambda program: _environment(config, queues, program))
     if supervisor.running():
-        gone = supervisor.removed()
-        counts.refuse_to_remove(gone, counts.read(gone) if gone else counts.Counts(), force=config.force)
         supervisor.apply_conf(say)
         for program in supervisor.programs():
             if program.state in ("STOPPED", "EXITED", "FATAL") and not readiness.is_ready(config, program):
@@ -69,6 +69,12 @@ def _start(config: Settings, queues: Queues, supervisor: Supervisor, say: Say) -
     else:
         say("starting supervisord")
         supervisor.start()
+
+
+def _refuse_to_remove_work(config: Settings, queues: Queues) -> None:
+    gone = [] if config.force else counts.removed(config, queues)
+    if gone:
+        counts.refuse_to_remove(gone, counts.read(gone))
 
 
 def _environment(config: Settings, queues: Queues, program: str) -> dict[str, str]:

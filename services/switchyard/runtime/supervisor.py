@@ -120,12 +120,6 @@ class Supervisor:
             raise SwitchyardError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
         wait_until(self.running, 20, "supervisord did not answer on its socket; see .switchyard/logs/supervisord.log")
 
-    def removed(self) -> list[str]:
-        """The programs that run and are not in the configuration any more."""
-        conf = RawConfigParser(strict=False)
-        conf.read(self.conf)
-        return [p.name for p in self.programs() if not conf.has_section(f"program:{p.name}")]
-
     def apply_conf(self, say: Callable[[str], None]) -> None:
         """Start what was added, stop what was removed, restart what changed; the rest is not touched."""
         ((added, changed, removed),) = self.rpc.reloadConfig()

@@ -67,10 +67,10 @@ def _said(exc: BaseException) -> str:
 def _ends_the_worker(exc: BaseException) -> bool:
     """Whether this is not the item's own doing: a killed greenlet has gevent's GreenletExit, which only gevent has.
 
-    A prefork child that is told to end has a SystemExit, as an item that exits has.
+    A prefork child that a stop ends has a SystemExit, as an item that exits has, or one that the pool ends at its hard limit.
     """
     ends = (WorkerShutdown, WorkerTerminate, KeyboardInterrupt, GeneratorExit)
-    told = isinstance(exc, SystemExit) and terminate_handler_fired()
+    told = isinstance(exc, SystemExit) and stopping.is_set() and terminate_handler_fired()
     return told or isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
 
 

@@ -259,7 +259,8 @@ def _given_back_at_the_end_of_a_stop(uncount: Callable[[], object]) -> Iterator[
     try:
         yield
     except SystemExit:
-        uncount()
+        if stopping.is_set():  # else the pool has ended it at its hard limit, which counts
+            uncount()
         raise
 
 

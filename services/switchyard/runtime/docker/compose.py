@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from switchyard.errors import SwitchyardError
-from switchyard.settings import ROOT, Settings, environment
+from switchyard.settings import ROOT, Settings, environment, pip_authorities
 
 #: What the image is made of: a commit that touches nothing of it makes no new image, and restarts nothing.
 _OF_IMAGE = ("services", "requirements", "compose/Dockerfile", "compose/healthy")
@@ -23,11 +23,14 @@ _AUTHORITIES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/c
 _EXTERNAL_REDIS = "compose/external-redis.yml"
 ONE_OFF = "com.docker.compose.oneoff"
 SERVICE = "com.docker.compose.service"
+FOLDER = "com.docker.compose.project.working_dir"
 
 
 @dataclass(frozen=True)
 class Container:
-    """A service's container as the engine sees it. `since` is seconds since the epoch; `health` is empty without a probe."""
+    """A service's container as the engine sees it. `since` is seconds since the epoch; `health` is empty without a probe;
+    `folder` is that of the checkout it was made from.
+    """
 
     service: str
     id: str
@@ -37,6 +40,7 @@ class Container:
     since: int
     exit_code: int
     said: str
+    folder: str
 
 
 class Compose:
@@ -57,7 +61,7 @@ class Compose:
         if config.celery_broker_url and _EXTERNAL_REDIS not in files:
             files.append(_EXTERNAL_REDIS)
         profiles = {*filter(None, config.compose_profiles.split(",")), *(["demo"] if config.demo else [])}
-        authorities = config.build_ca or next(filter(Path.is_file, _AUTHORITIES), None)
+        authorities = config.build_ca or pip_authorities() or next(filter(Path.is_file, _AUTHORITIES), None)
         ours = {
             "COMPOSE_FILE": ":".join(files),
             "COMPOSE_PROFILES": ",".join(sorted(profiles)),
@@ -65,6 +69,8 @@ class Compose:
             "ARTEFACTS_HOST_DIR": str(config.artefacts_dir),
             "VERSION": _version(),
             "REVISION": _revision(),
+            # A build reads the certificates, which lie outside of the checkout; newer Compose would ask whether it may.
+            "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
             **({"BUILD_CA": str(authorities)} if authorities else {}),
         }
         return {**environment(), **ours}
@@ -101,18 +107,23 @@ class Compose:
         """Every service's container, running or not; those of single commands left out."""
         # Not `docker compose ps`, which fails when a container is removed while it looks.
         project = f"label=com.docker.compose.project={self.model['name']}"
-        ids = _docker("ps", "--all", "--quiet", "--filter", project).split()
+        ids = docker("ps", "--all", "--quiet", "--filter", project).split()
         found = [container for container in _inspected(ids) if container is not None]
         return sorted(found, key=lambda container: container.service)
 
+    def stop(self, containers: Sequence[Container]) -> None:
+        """Stop containers side by side, each within its own grace period, those included that are in no file any more."""
+        if containers:
+            docker("stop", *(container.id for container in containers))
+
     def remove(self, containers: Sequence[Container]) -> None:
-        """Stop containers, each within its own grace period, and remove them; their volumes stay."""
-        ids = [container.id for container in containers]
-        for command in ("stop", "rm"):
-            _docker(command, *ids)
+        """Stop containers and remove them; their volumes stay."""
+        self.stop(containers)
+        docker("rm", *(container.id for container in containers))
 
 
-def _docker(*arguments: str) -> str:
+def docker(*arguments: str) -> str:
+    """What a `docker` command prints that must succeed. Raises SwitchyardError with its last words."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SwitchyardError(f"docker {arguments[0]} failed:\n{_end(done.stderr)}")
@@ -142,6 +153,7 @@ def _container(entry: Mapping[str, Any]) -> Container | None:
         since=_seconds(state["StartedAt"]),
         exit_code=state["ExitCode"],
         said=str(log[-1].get("Output", "")).strip(),
+        folder=labels[FOLDER],
     )
 
 

@@ -8,19 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from switchyard.errors import SwitchyardError
+from switchyard.errors import RuntimeRefusal, SwitchyardError
 from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
 from switchyard.runtime import choice, placeholders, preflight
-from switchyard.runtime.counts import Counts, refuse_to_remove
+from switchyard.runtime import counts as counts_of
+from switchyard.runtime.counts import Counts
 from switchyard.runtime.docker import acl, base_images, folders, requirements
-from switchyard.runtime.docker.compose import Compose, Container
+from switchyard.runtime.docker.compose import Compose, Container, docker
+from switchyard.runtime.docker.inside import run_inside
 from switchyard.runtime.logfiles import readable
 from switchyard.runtime.status import Row, Say
 from switchyard.runtime.supervisor import DOORS
-from switchyard.settings import ROOT, Settings, environment, secret_names
+from switchyard.settings import ROOT, Settings
+
+__all__ = ["down", "is_up", "log_lines", "restart", "rows", "run_inside", "up"]
 
 #: Seconds until everything must be ready, once there are images and what changes has stopped.
 READY_TIMEOUT = 240
@@ -28,9 +31,6 @@ READY_TIMEOUT = 240
 LOOK, HOPELESS = 0.3, 60
 #: Ended for good, and well.
 _ONE_SHOT = ("seed",)
-#: Settings that containers have of their own.
-_OF_CONTAINERS = {"API_TOKENS_FILE", "ARTEFACTS_DIR", "ARTEFACTS_HOST_DIR", "CONFIG_DIR", "LISTEN_ADDRESS", "NODE_HOST", "RUNTIME",
-                  "STATE_DIR", "SUPPLIER_HOST", "SUPPLIER_PORT"}  # fmt: skip
 
 
 def up(config: Settings, queues: Queues, say: Say) -> None:
@@ -44,19 +44,27 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
         before = compose.containers()
         # Of queues that are in no file any more, and of profiles that are not wanted any more.
         gone = [container for container in before if container.service not in compose.model["services"]]
-        _check(config, compose, before, gone)
-        users_changed = folders.write(config, queues)
+        _check(config, queues, compose, before, gone)
+        folders.write(config, queues)
         choice.record(config.state_dir, choice.DOCKER, insisted=config.runtime is not None)
         _build(config, compose, say)
-        if users_changed and any(c.service == "redis" and c.state == "running" for c in before):
+        if any(c.service == "redis" and c.state == "running" for c in before):
             _let_roles_use(compose, queues)
         if gone:
             say(f"removing {', '.join(container.service for container in gone)}")
             compose.remove(gone)
-        _start(compose, READY_TIMEOUT + max(queue.stop_grace for queue in queues.by_name.values()), say)
+        _start(compose, before, READY_TIMEOUT + max(queue.stop_grace for queue in queues.by_name.values()), say)
+        counts_of.note_queues(config, queues)
 
 
-def _check(config: Settings, compose: Compose, before: Sequence[Container], gone: Sequence[Container]) -> None:
+def _check(
+    config: Settings, queues: Queues, compose: Compose, before: Sequence[Container], gone: Sequence[Container]
+) -> None:
+    if others := {c.folder for c in before} - {str(ROOT)}:
+        raise RuntimeRefusal(
+            f"The containers of the project {compose.model['name']!r} belong to {others.pop()}; this is {ROOT}. "
+            "Set COMPOSE_PROJECT_NAME in .env to a name of its own."
+        )
     placeholders.refuse(config)
     preflight.rendered_files_are_fresh(config)
     running = {container.service for container in before if container.state == "running"}
@@ -64,8 +72,10 @@ def _check(config: Settings, compose: Compose, before: Sequence[Container], gone
         preflight.port_is_free(config.api_port, "API_PORT")
     if "flower" not in running:
         preflight.port_is_free(config.flower_port, "FLOWER_PORT")
-    if workers := sorted(container.service for container in gone if queue_name(container.service)):
-        refuse_to_remove(workers, counts(compose, before, workers), force=config.force)
+    workers = {container.service for container in gone if queue_name(container.service)}
+    workers |= set(counts_of.removed(config, queues))
+    if workers and not config.force:
+        counts_of.refuse_to_remove(sorted(workers), counts(before, sorted(workers)))
 
 
 def _build(config: Settings, compose: Compose, say: Say) -> None:
@@ -81,28 +91,34 @@ def _build(config: Settings, compose: Compose, say: Say) -> None:
 
 def _let_roles_use(compose: Compose, queues: Queues) -> None:
     """Have a Redis that runs let its users use new queues; it reads its users' file when it starts."""
-    for role, rules in acl.additions(queues.by_name).items():
-        command = f"REDISCLI_AUTH=$(cat /run/switchyard/admin_password) redis-cli --user admin ACL SETUSER {role} {shlex.join(rules)}"
-        if (said := compose.read("exec", "-T", "redis", "sh", "-c", command).strip()) != "OK":
-            raise SwitchyardError(f"Redis does not let {role} use the queues: {said}")
+    rules = acl.additions(queues.by_name)
+    command = "export REDISCLI_AUTH=$(cat /run/switchyard/admin_password)" + "".join(
+        f"; redis-cli --user admin ACL SETUSER {role} {shlex.join(added)}" for role, added in rules.items()
+    )
+    said = compose.read("exec", "-T", "redis", "sh", "-c", command).split("\n")
+    if said[:-1] != ["OK"] * len(rules):
+        raise SwitchyardError(f"Redis does not let its users use the queues: {' '.join(said)}")
 
 
-def _start(compose: Compose, patience_s: float, say: Say) -> None:
+def _start(compose: Compose, before: Sequence[Container], patience_s: float, say: Say) -> None:
     """Bring the containers up; `patience_s` holds the stop of those that change, and the start of all."""
     # Compose itself waits only for what others depend on; it would wait for ever for one that fails again and again.
     starting = compose.start("up", "--detach")
+    old = {container.id for container in before}
     waiting: set[str] | None = None
     hopeless, end = 0, time.monotonic() + patience_s
     try:
         while True:
+            code = starting.poll()  # before the look: what Compose has done by then is seen
             containers = compose.containers()
             now = {container.service for container in containers if not is_ready(container)}
             for service in sorted((waiting or set()) - now):
                 say(f"{service} is ready")
-            waiting, code = now, starting.poll()
+            waiting = now
             if code == 0 and containers and not now:
                 return
-            failed = [container for container in containers if has_failed(container)]
+            # One that is still there from before may be about to be replaced, and take its time to stop.
+            failed = [c for c in containers if has_failed(c) and (code is not None or c.id not in old)]
             hopeless = hopeless + 1 if failed and now == {container.service for container in failed} else 0
             if code or hopeless > HOPELESS or time.monotonic() > end:
                 raise SwitchyardError(
@@ -145,20 +161,14 @@ def down(config: Settings, say: Say) -> bool:
         found = compose.containers()
         if not found:
             return False
-        there = {container.service for container in found}
-        _stop(compose, sorted(there & set(DOORS)), "taking no more events in", say)
-        workers = sorted(service for service in there if queue_name(service))
-        _stop(compose, workers, "stopping workers: running tasks finish, the rest goes back to the queue", say)
+        say("taking no more events in")
+        compose.stop([container for container in found if container.service in DOORS])
+        say("stopping workers: running tasks finish, the rest goes back to the queue")
+        compose.stop([container for container in found if queue_name(container.service)])
         say("stopping everything else")
         # Of every profile, and of queues that are in no file any more. The volumes stay.
         compose.read("--profile", "*", "down", "--remove-orphans", timeout_s=600)
         return True
-
-
-def _stop(compose: Compose, services: Sequence[str], text: str, say: Say) -> None:
-    if services := [service for service in services if service in compose.model["services"]]:
-        say(text)
-        compose.read("stop", *services, timeout_s=3600)
 
 
 def restart(config: Settings, name: str, say: Say) -> None:
@@ -198,7 +208,7 @@ def rows(config: Settings) -> tuple[list[Row], int]:
     containers = compose.containers()
     if not containers:
         raise SwitchyardError("The deployment is not up; run `make up`.")
-    found = counts(compose, containers, [container.service for container in containers])
+    found = counts(containers, [container.service for container in containers])
     return [_row(container, found) for container in containers], found.refused
 
 
@@ -208,14 +218,12 @@ def _row(container: Container, found: Counts) -> Row:
     return Row(container.service, state, container.pid, uptime, found.waiting.get(container.service))
 
 
-def counts(compose: Compose, containers: Sequence[Container], services: Sequence[str]) -> Counts:
-    """What waits and runs, asked in a worker's container: Redis is reached from nowhere else."""
+def counts(containers: Sequence[Container], services: Sequence[str]) -> Counts:
+    """What waits and runs, asked in a worker's container: Redis is reached from nowhere else. Nothing while no worker runs."""
     for container in containers:
         if queue_name(container.service) and container.state == "running":
             try:
-                said = compose.read(
-                    "exec", "-T", container.service, "python", "-m", "switchyard", "counts", *services, timeout_s=30
-                )
+                said = docker("exec", container.id, "python", "-m", "switchyard", "counts", *services)
             except SwitchyardError:
                 continue
             return Counts.from_json(said.splitlines()[-1])
@@ -225,7 +233,11 @@ def counts(compose: Compose, containers: Sequence[Container], services: Sequence
 def log_lines(config: Settings, name: str | None, *, follow: bool) -> Iterator[tuple[str, str]]:
     """The last lines of one service or of all, each after its service's name; then, with `follow`, those that come."""
     compose = Compose(config)
-    services = [resolve(compose, name)] if name else sorted(container.service for container in compose.containers())
+    there = sorted(container.service for container in compose.containers())
+    # Compose shows the logs of services that are in its files only.
+    services = (
+        [resolve(compose, name)] if name else [service for service in there if service in compose.model["services"]]
+    )
     if not services:
         raise SwitchyardError("The deployment is not up; run `make up`.")
     yield from (
@@ -245,43 +257,3 @@ def _log_lines(
                 yield re.sub(r"-\d+ *$", "", prefix), text.removeprefix(" ")
         finally:
             reading.terminate()
-
-
-def run_inside(config: Settings, module: str, arguments: Sequence[str]) -> int:
-    """Run a Python module in a container of its own, and bring reports' files to this machine; its exit code.
-
-    A file of this machine among the arguments is there as well, to be read.
-    """
-    compose = Compose(config)
-    mounts: list[str] = []
-    inside: list[str] = []
-    for argument in arguments:
-        file = Path(argument)
-        if file.is_file():
-            mounts += ["--volume", f"{file.resolve()}:/mnt/{file.name}:ro"]
-        inside.append(f"/mnt/{file.name}" if file.is_file() else argument)
-    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
-    given = [part for name in _given() for part in ("--env", name)]
-    code = compose.call(
-        "run", "--rm", "--no-deps", *terminal, *given, *mounts, "tools", "python", "-m", module, *inside
-    )
-    _fetch_artefacts(config, compose)
-    return code
-
-
-def _given() -> list[str]:
-    """The settings of .env.example that this command was given, such as `make demo SUPPLIER_FAILURE_RATE=0.01`.
-
-    No addresses: they are a container's own, and may hold a password, which `docker inspect` would show.
-    """
-    known = set(re.findall(r"^#?([A-Z][A-Z_]*)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    not_theirs = _OF_CONTAINERS | {secret.upper() for secret in secret_names(Settings)}
-    theirs = {name for name in known - not_theirs if not name.startswith("COMPOSE_") and not name.endswith("_URL")}
-    return sorted(theirs & environment().keys())
-
-
-def _fetch_artefacts(config: Settings, compose: Compose) -> None:
-    """Copy reports' files out of their volume to where they were said to be; none are there before the first report."""
-    config.artefacts_dir.mkdir(parents=True, exist_ok=True)
-    if any(container.service == "producer" for container in compose.containers()):
-        compose.read("cp", "producer:/var/lib/switchyard/artefacts/.", str(config.artefacts_dir))

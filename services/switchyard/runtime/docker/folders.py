@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values
 
+from switchyard.errors import ConfigError
 from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
 from switchyard.runtime import fingerprints, secret_files
@@ -32,9 +33,16 @@ def folder(config: Settings, role: str = "") -> Path:
     return config.state_dir / "containers" / role
 
 
-def write(config: Settings, queues: Queues) -> bool:
-    """Bring all folders to what the settings say; True if Redis must read its users again."""
+def write(config: Settings, queues: Queues) -> None:
+    """Bring all folders to what the settings say. Raises ConfigError before anything is written."""
     secret_files.ensure(config)
+    try:
+        tokens = config.api_tokens_file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        file = str(config.api_tokens_file)
+        raise ConfigError(
+            f"API_TOKENS_FILE: cannot read {file!r}; expected a text file of lines `name:token`."
+        ) from exc
     for role, mode in (("", 0o700), *((role, 0o755) for role in _FOLDERS)):
         folder(config, role).mkdir(parents=True, exist_ok=True)
         folder(config, role).chmod(mode)
@@ -45,7 +53,7 @@ def write(config: Settings, queues: Queues) -> bool:
         _put(folder(config, role) / "result_backend", _url(config, role, passwords[role], 1))
     for role in ("worker", "producer", "demo"):
         _put(folder(config, role) / "env", env)
-    _put(folder(config, "producer") / "api_tokens", config.api_tokens_file.read_text())
+    _put(folder(config, "producer") / "api_tokens", tokens)
     _put(folder(config, "flower") / "flower_basic_auth", config.secret_file("flower_basic_auth").read_text())
     for role in ("health", "admin"):
         _put(folder(config, "redis") / f"{role}_password", passwords[role])
@@ -55,7 +63,7 @@ def write(config: Settings, queues: Queues) -> bool:
         read = acl.users((), passwords) if service == "redis" else passwords.get(_role(service), "")
         fingerprint += sha256(read.encode()).hexdigest()[:16]
         _put(folder(config, f"{service}.env"), f"SETTINGS_FINGERPRINT={fingerprint}\n")
-    return _put(folder(config, "redis") / "users.acl", acl.users([*queues.by_name], passwords))
+    _put(folder(config, "redis") / "users.acl", acl.users([*queues.by_name], passwords))
 
 
 def services(queues: Queues) -> Iterable[str]:
@@ -96,12 +104,11 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'").replace("${", "${:-$}{")
 
 
-def _put(file: Path, text: str) -> bool:
+def _put(file: Path, text: str) -> None:
     """Write a file if it differs. A new file in its place, because a reader must never see half of one."""
     if file.exists() and file.read_text() == text:
-        return False
+        return
     draft = file.with_name(f".{file.name}.draft")
     draft.write_text(text)
     draft.chmod(0o644)
     draft.replace(file)
-    return True

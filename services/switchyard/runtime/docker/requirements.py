@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 from typing import Any
+from urllib.parse import urlsplit
 
 from switchyard.errors import ConfigError, RuntimeRefusal
 from switchyard.queues import Queues
@@ -20,6 +21,7 @@ def check(config: Settings, queues: Queues) -> None:
     """Raises RuntimeRefusal or ConfigError for what would fail later, and with other words."""
     versions_suffice()
     this_checkouts_folders(config)
+    redis_is_no_containers_own(config)
     config_can_be_read()
     processors_suffice(queues)
 
@@ -40,16 +42,29 @@ def versions_suffice() -> None:
 
 
 def this_checkouts_folders(config: Settings) -> None:
-    """Compose mounts config/ of this checkout, and reads STATE_DIR as it stands. Raises ConfigError."""
+    """Compose mounts config/ of this checkout. Raises ConfigError."""
     if config.config_dir != ROOT / "config":
         raise ConfigError(
             f"CONFIG_DIR: containers get the config/ of this checkout, got {str(config.config_dir)!r}; or RUNTIME=local."
         )
 
 
+def redis_is_no_containers_own(config: Settings) -> None:
+    """In a container, localhost is the container. Raises ConfigError."""
+    for name in ("celery_broker_url", "celery_result_backend"):
+        url = getattr(config, name)
+        if url and urlsplit(url.get_secret_value()).hostname in ("localhost", "127.0.0.1", "::1"):
+            raise ConfigError(
+                f"{name.upper()}: its host is this machine itself, which for a container is the container. Name this machine by an "
+                "address that containers reach, or say RUNTIME=local."
+            )
+
+
 def config_can_be_read() -> None:
     """A container's user is none of this machine's: it reads what everybody may read. Raises RuntimeRefusal."""
     for path in [ROOT / "config", *sorted((ROOT / "config").rglob("*"))]:
+        if not path.exists():  # a link that an editor leaves beside a file it has open
+            continue
         wanted = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
         if path.stat().st_mode & wanted != wanted:
             raise RuntimeRefusal(f"Containers cannot read {path.relative_to(ROOT)}: run `chmod -R o+rX config`.")
