@@ -52,7 +52,7 @@ class Sender:
 
     def by_http(self, sent: list[dict[str, Any]]) -> None:
         body = json.dumps(sent if len(sent) > 1 else sent[0])
-        headers = {"Authorization": "Bearer secret", "Content-Type": "application/json"}
+        headers = {"Authorization": "Bearer of-a-thousand-events", "Content-Type": "application/json"}
 
         def post() -> bool:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

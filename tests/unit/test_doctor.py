@@ -46,8 +46,8 @@ def test_a_healthy_checkout_has_nothing_to_mend(checkout: Path) -> None:
         "no secret is a placeholder",
         "the disk has room",
         "runtime",
+        "local processes have no limits of processors, processes or network, and Redis no user per role",
         "Redis",
-        "local processes have no limits of processors, files or network; docs/docker.md has what containers add",
         "memory",
         *(f"port {getattr(Settings.load(), name)} is free" for name in ("api_port", "flower_port", "redis_port")),
     ]

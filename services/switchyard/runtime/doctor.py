@@ -1,4 +1,4 @@
-"""`make doctor`: everything that `make up` would refuse or that would surprise later, looked at without changing anything."""
+"""`make doctor`: what `make up` would refuse or what would surprise later, looked at without changing anything."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ def _of_docker(config: Settings, queues: Queues) -> Iterator[Finding]:
 
 
 def _of_local(config: Settings) -> Iterator[Finding]:
+    yield Finding(
+        "local processes have no limits of processors, processes or network, and Redis no user per role: docs/docker.md"
+    )
     if config.celery_broker_url:
         yield Finding("Redis: CELERY_BROKER_URL names one of yours")
         return
@@ -94,9 +97,6 @@ def _of_local(config: Settings) -> Iterator[Finding]:
         yield Finding("Redis:", str(exc))
         return
     yield Finding(f"Redis: {server.name} {'.'.join(map(str, redis_server.version(server)))}, {server}")
-    yield Finding(
-        "local processes have no limits of processors, files or network; docs/docker.md has what containers add"
-    )
 
 
 def _memory(queues: Queues, *, in_docker: bool) -> Finding:
