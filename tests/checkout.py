@@ -232,7 +232,11 @@ def workflow_id_of(output: str) -> str:
     return output.split("workflow ", 1)[1].split(maxsplit=1)[0].rstrip(":")
 
 
-def wait_for_workflow(checkout: Checkout, workflow_id: str, timeout: float = 240) -> str:
+#: Seconds a workflow may take whose chunk the stock transport has lost in a kill: the sweep waits for 265 s before it sends it again.
+SWEPT = 420
+
+
+def wait_for_workflow(checkout: Checkout, workflow_id: str, timeout: float = SWEPT) -> str:
     """What `make workflow` says once the workflow has ended."""
 
     def ended() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench.stops import repeated, run
-from tests.checkout import wait_for_workflow, workflow_id_of
+from tests.checkout import SWEPT, wait_for_workflow, workflow_id_of
 from tests.support import eventually
 
 pytestmark = pytest.mark.machine
@@ -215,7 +215,7 @@ def test_what_was_killed_is_back_and_loses_nothing(containers):
     killed = ["redis", "producer", "flower", "consumer"]
     docker("kill", *map(containers.container, killed))
     assert "Everything is ready." in containers.ok("up")
-    refresh.communicate(timeout=300)
+    refresh.communicate(timeout=SWEPT)
     assert "5000 of 5000 done, 0 failed" in wait_for_workflow(containers, workflow)
     assert containers.refreshed_by(workflow) == 5000
 
@@ -299,7 +299,7 @@ def test_code_is_mounted_for_developers_and_a_change_lets_running_tasks_finish(c
     eventually(lambda: containers.refreshed_by(workflow) > 100, "the refresh to be under way")
     module = containers.folder / "services" / "demo" / "tasks" / "products.py"
     module.write_text(module.read_text().replace("successfully updated", "updated by hand"))
-    refresh.communicate(timeout=300)
+    refresh.communicate(timeout=SWEPT)
     assert "2000 of 2000 done, 0 failed" in wait_for_workflow(containers, workflow)
     assert repeated(containers) == 0
     eventually(

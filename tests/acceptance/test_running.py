@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from tests.checkout import wait_for_workflow, workflow_id_of
+from tests.checkout import SWEPT, wait_for_workflow, workflow_id_of
 from tests.support import eventually, processes
 
 RUNTIMES = ["local", pytest.param("docker", marks=pytest.mark.machine)]
@@ -179,7 +179,7 @@ def test_a_workers_stop_hands_its_queue_to_the_next(up):
     before = up.pids()["worker-default"]
     up.ok("restart", "Q=default")
     assert up.pids()["worker-default"] != before
-    output, _ = refresh.communicate(timeout=240)
+    output, _ = refresh.communicate(timeout=SWEPT)
     assert "3000 of 3000 done, 0 failed" in output
     assert up.refreshed_by(workflow) == 3000
 
@@ -197,7 +197,7 @@ def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
     eventually(
         lambda: up.pids().get(program, killed) != killed and up.states()[program] == "ready", f"{program} to be back"
     )
-    refresh.communicate(timeout=240)
+    refresh.communicate(timeout=SWEPT)
     said = wait_for_workflow(up, workflow)
     assert "3000 of 3000 done, 0 failed" in said
     assert up.refreshed_by(workflow) == 3000
