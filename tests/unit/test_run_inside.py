@@ -58,9 +58,9 @@ def test_a_file_of_this_machine_is_there_as_well(asked: Asked, tmp_path: Path) -
 
 def test_a_setting_of_this_command_goes_along_by_its_name(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its value is on no command line; what is no setting stays here."""
-    monkeypatch.setenv("SUPPLIER_FAILURE_RATE", "0.01")
+    monkeypatch.setenv("TIMEZONE", "Europe/Berlin")
     monkeypatch.setenv("SHELL_OF_MINE", "x")
-    assert run(asked) == ["--env", "SUPPLIER_FAILURE_RATE", "--"]
+    assert run(asked) == ["--env", "TIMEZONE", "--"]
 
 
 def of_containers() -> set[str]:
