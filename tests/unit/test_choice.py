@@ -128,6 +128,7 @@ def test_a_deployment_runs_in_one_of_them_at_a_time(
         choice.record(config.state_dir, recorded, insisted=False)
     for module in ("switchyard.runtime.local", "switchyard.runtime.docker.deployment"):
         monkeypatch.setattr(f"{module}.is_up", lambda _: up)
+    monkeypatch.setattr(choice, "engine_answers", lambda: True)
     if not refused:
         runtime.not_both(config)
         return
