@@ -60,11 +60,7 @@ def up(config: Settings, queues: Queues, say: Say) -> None:
 def _check(
     config: Settings, queues: Queues, compose: Compose, before: Sequence[Container], gone: Sequence[Container]
 ) -> None:
-    if others := {c.folder for c in before} - {str(ROOT)}:
-        raise RuntimeRefusal(
-            f"The containers of the project {compose.model['name']!r} belong to {others.pop()}; this is {ROOT}. "
-            "Set COMPOSE_PROJECT_NAME in .env to a name of its own."
-        )
+    _refuse_anothers(compose, before)
     placeholders.refuse(config)
     preflight.rendered_files_are_fresh(config)
     running = {container.service for container in before if container.state == "running"}
@@ -76,6 +72,14 @@ def _check(
     workers |= set(counts_of.removed(config, queues))
     if workers and not config.force:
         counts_of.refuse_to_remove(sorted(workers), counts(before, sorted(workers)))
+
+
+def _refuse_anothers(compose: Compose, containers: Sequence[Container]) -> None:
+    if others := {c.folder for c in before} - {str(ROOT)}:
+        raise RuntimeRefusal(
+            f"The containers of the project {compose.model['name']!r} belong to {others.pop()}; this is {ROOT}. "
+            "Set COMPOSE_PROJECT_NAME in .env to a name of its own."
+        )
 
 
 def _build(config: Settings, compose: Compose, say: Say) -> None:
@@ -161,6 +165,7 @@ def down(config: Settings, say: Say) -> bool:
         found = compose.containers()
         if not found:
             return False
+        _refuse_anothers(compose, found)
         say("taking no more events in")
         compose.stop([container for container in found if container.service in DOORS])
         say("stopping workers: running tasks finish, the rest goes back to the queue")
