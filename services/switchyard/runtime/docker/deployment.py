@@ -75,7 +75,7 @@ def _check(
 
 
 def _refuse_anothers(compose: Compose, containers: Sequence[Container]) -> None:
-    if others := {c.folder for c in before} - {str(ROOT)}:
+    if others := {c.folder for c in containers} - {str(ROOT)}:
         raise RuntimeRefusal(
             f"The containers of the project {compose.model['name']!r} belong to {others.pop()}; this is {ROOT}. "
             "Set COMPOSE_PROJECT_NAME in .env to a name of its own."
