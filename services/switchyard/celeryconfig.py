@@ -15,9 +15,10 @@ _queues = routing.current_queues()
 _own = _queues[_config.queue] if _config.queue else None
 
 broker_url = _config.broker_url()
-# Raises where the stock transport drops a message. Another kind of broker, such as sentinel://, has kombu's own.
+# Another kind of broker, such as sentinel://, has kombu's own.
 if broker_url.startswith(("redis://", "rediss://")):
-    broker_transport = "switchyard.broker.transport:Transport"
+    module = {"leased": "transport", "stock": "stock"}[_config.broker_transport]
+    broker_transport = f"switchyard.broker.{module}:Transport"
 result_backend = _config.result_backend_url()
 
 accept_content = ["application/json"]
@@ -50,6 +51,8 @@ broker_transport_options = {
     "unacked_restore_throttle": 1,
     # One list per queue: priorities would quadruple what each fetch asks for, and queues replace them.
     "priority_steps": [0],
+    "lease": _config.broker_lease,
+    "max_deliveries": _config.max_deliveries,
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,

@@ -114,6 +114,12 @@ class Settings(EnvironmentSettings):
         "localhost,127.0.0.1,[::1]", description="Names under which the HTTP door is called; others are refused"
     )
     api_port: int = Field(8000, ge=1, le=65535, description="The HTTP door's port on 127.0.0.1")
+    broker_lease: float = Field(
+        30, ge=5, le=3600, description="Seconds after which a dead worker's messages go to another; living ones renew"
+    )
+    broker_transport: Literal["leased", "stock"] = Field(
+        "leased", description="leased: ours, where a dead worker's messages are back in seconds; stock: kombu's rules"
+    )
     celery_app: str | None = Field(None, description="The Celery app the workers run, as module:attribute")
     celery_broker_url: SecretStr | None = Field(None, description="The broker; empty: the Redis that `make up` starts")
     celery_result_backend: SecretStr | None = Field(
@@ -127,6 +133,9 @@ class Settings(EnvironmentSettings):
     flower_port: int = Field(5555, ge=1, le=65535, description="Flower's port on 127.0.0.1")
     force: bool = Field(default=False, description="Do what is refused because work would be lost: 1 or 0")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: colour on a terminal, else JSON")
+    max_deliveries: int = Field(
+        5, ge=1, le=1000, description="Times a message may be lost with its worker before it is set aside"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Of our processes")
     python_image: str = Field("python:3.13-slim-trixie", description="The image that ours are made from")
     queue: str | None = Field(None, description="The queue this worker process consumes; set by the supervisor")

@@ -1,119 +1,116 @@
-"""kombu's Redis transport, where nothing vanishes: messages in; each in a queue, or an error at its publisher, out.
+"""kombu's Redis transport with leases: no kill loses a message, and none runs twice while its worker lives.
 
-Redis has no exchanges. kombu keeps their bindings in a set, which a FLUSHALL or a wrong DEL removes, and the stock transport drops
-what then matches nothing: a message that is published as well as one that is to go back to its queue.
+A message is popped and recorded as unacknowledged in one step, in Lua, as many at once as there is room for; the score of its
+record says until when it is leased. A thread renews leases and puts back what others have lost (broker/keeper.py). Each delivery
+has a tag of its own, so whoever has lost a lease settles nothing that is another's by now. An idle worker waits for a message
+that the server pushes when a list is touched (CLIENT TRACKING, https://redis.io/docs/latest/develop/reference/client-side-caching/),
+whoever has published.
 
-Keys and formats stay kombu's own, so that stock publishers and workers share a broker with these.
+Keys and formats stay kombu's own, so that stock publishers and workers share a broker with these. docs/delivery.md has the
+states of a message and its keys. It is written against the inner parts of kombu 5.7: requirements/ says which.
 """
 
 from __future__ import annotations
 
-import re
-from math import inf
+from contextlib import suppress
 from queue import Empty
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
-from kombu.transport.virtual.base import QoS as VirtualQoS
-from kombu.utils.json import dumps
 
-from switchyard.errors import Unroutable
-from switchyard.logs import get_logger
-
-#: Where a worker answers `inspect` and `ping`. Who asked may be gone, which is no error of the worker's.
-_REPLIES = re.compile(r"reply\..*\.pidbox")
-#: Notes in a fetched message which queue it lay in.
-_QUEUE = "queue"
-
-log = get_logger(__name__)
+from switchyard.broker import channel, stock
 
 
-class QoS(redis.QoS):
-    """What was fetched and is not acknowledged yet."""
+class Poller(redis.MultiChannelPoller):
+    """Before each wait of the loop, every channel has its turn; then it sleeps until something rings."""
 
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Record a fetched message, to go back to the queue it lay in, whatever its exchange is bound to by then."""
-        raw = message._raw  # noqa: SLF001  as kombu's own
-        entry = dumps([raw, "", raw.pop(_QUEUE)])
-        with self.pipe_or_acquire() as pipe:
-            pipe.zadd(self.unacked_index_key, {delivery_tag: time()})
-            pipe.hset(self.unacked_key, delivery_tag, entry).execute()
-        VirtualQoS.append(self, message, delivery_tag)
+    #: Celery's event loop (prefork, threads, solo); None where a greenlet polls by itself.
+    loop: Any = None
+    _alarm_at = 0.0
+    _handed, _may_sleep = 0, channel.RECHECK_S
 
-    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
-        """Put a message back. What a stock worker has fetched goes by its exchange; if that matches nothing, it stays here."""
+    def on_poll_start(self) -> None:
+        """Called before each wait."""
+        self._handed, self._may_sleep = 0, channel.RECHECK_S
+        for each in list(self._channels):
+            if each.active_queues:
+                if each.bell_fd not in self._fd_to_chan:
+                    self._fd_to_chan[each.bell_fd] = (each, "BELL")
+                    self.poller.register(each.bell_fd, self.eventflags)
+                handed, may_sleep = each.turn()
+                self._handed, self._may_sleep = self._handed + handed, min(self._may_sleep, may_sleep)
+            if each.active_fanout_queues:
+                self._register_LISTEN(each)
+        if self.loop is not None and self._may_sleep < 1 and monotonic() > self._alarm_at:
+            self._alarm_at = monotonic() + self._may_sleep
+            self.loop.call_later(self._may_sleep, self._alarm)
+
+    def _alarm(self) -> None:
+        for each in self._channels:
+            each.ring()
+
+    def discard(self, closed: Any) -> None:
+        """A channel is closed."""
+        super().discard(closed)
+        for fd in [fd for fd, found in self._fd_to_chan.items() if found == (closed, "BELL")]:
+            del self._fd_to_chan[fd]
+            with suppress(KeyError, ValueError, OSError):
+                self.poller.unregister(fd)
+
+    def on_readable(self, fileno: int) -> Any:
+        """Something rings: a channel's own bell, the server's, or one of remote control."""
+        each, kind = self._fd_to_chan.get(fileno, (None, None))
+        if kind == "BELL":
+            each.on_bell()
+        elif kind == "BRPOP":
+            each.on_readable()
+        elif kind == "LISTEN":
+            return each._receive()  # noqa: SLF001  as kombu's own
+        return None
+
+    def on_poll_init(self, poller: Any) -> None:
+        """The loop's own poller takes over."""
+        self.poller = poller
+
+    def maybe_restore_messages(self) -> None:
+        """The keeper does."""
+
+    def get(self, callback: Any, timeout: float | None = None) -> None:
+        """Where no loop is: a turn, and a wait. Raises Empty if nothing was handed on."""
+        del callback
+        self._in_protected_read = True
         try:
-            super().restore_by_tag(tag, client, leftmost)
-        except Unroutable as exc:
-            log.error("message_not_put_back", tag=tag, reason=str(exc))  # noqa: TRY400  a sentence, no traceback
+            self.maybe_refresh_binding_expiry()
+            self.on_poll_start()
+            if self._handed:
+                return
+            events = self.poller.poll(self._may_sleep if timeout is None else min(timeout, self._may_sleep)) or ()
+            heard = [self.handle_event(fd, event) for fd, event in events if self._is_listening(fd)]
+            for fd, event in events:
+                if not self._is_listening(fd):
+                    self.handle_event(fd, event)
+            if not heard:
+                raise Empty
+        finally:
+            self._in_protected_read = False
+            while self.after_read:
+                self.after_read.pop()()
+
+    def _is_listening(self, fd: int) -> bool:
+        return bool(self._fd_to_chan.get(fd, (None, None))[1] == "LISTEN")
 
 
-class Channel(redis.Channel):
-    """A connection's publishing and consuming."""
-
-    QoS = QoS
-
-    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Any:
-        queues = super()._lookup(exchange, routing_key, default)
-        if not queues and not _REPLIES.fullmatch(exchange):
-            raise Unroutable(
-                f"No queue is bound to the exchange {exchange!r} for the routing key {routing_key!r}; the message was not "
-                'sent. Declare the queue that is to take it (declare=[queue]), or publish to the exchange "" with the '
-                "queue's name as the routing key."
-            )
-        return queues
-
-    def _do_restore_message(
-        self,
-        payload: Any,
-        exchange: str,
-        routing_key: str,
-        pipe: Any,
-        leftmost: bool = False,  # noqa: FBT001, FBT002  kombu's
-    ) -> None:
-        self._lookup(exchange, routing_key)  # raises here; below, kombu would log the error and delete the message
-        super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-
-    def queue_bind(
-        self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Any = None, **options: Any
-    ) -> None:
-        """Bind, also what this connection has bound before: kombu would skip that, and a FLUSHALL have removed it."""
-        if exchange and self.state.has_binding(queue, exchange, routing_key):
-            self._queue_bind(exchange, *self.typeof(exchange).prepare_bind(queue, exchange, routing_key, arguments))
-        else:
-            super().queue_bind(queue, exchange, routing_key, arguments, **options)
-
-    def _brpop_read(self, **options: Any) -> Any:
-        try:
-            return super()._brpop_read(**options)
-        except Empty:
-            self.connection.note_answer()
-            raise
-
-    def _get(self, queue: str) -> Any:
-        return {**super()._get(queue), _QUEUE: queue}
-
-
-class Transport(redis.Transport):
+class Transport(stock.Transport):
     """The transport of redis:// and rediss:// URLs; celeryconfig plugs it in."""
 
-    Channel = Channel
-    #: When Redis last answered a fetch, by the monotonic clock.
-    _answered = -inf
+    Channel = channel.Channel
 
-    def consuming(self, within_s: float) -> bool:
-        """Whether Redis has answered a fetch in the last `within_s` seconds: with a message, or that there is none.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
 
-        Any thread may ask. A worker without a free slot does not fetch.
-        """
-        return monotonic() - self._answered < within_s
-
-    def note_answer(self) -> None:
-        """Redis has answered a fetch just now."""
-        self._answered = monotonic()
-
-    def _deliver(self, message: Any, queue: str) -> None:
-        self.note_answer()  # before the task: the solo pool runs it in here
-        message[_QUEUE] = queue
-        super()._deliver(message, queue)
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Celery's event loop polls from now on."""
+        self.cycle.loop = loop
+        super().register_with_event_loop(connection, loop)

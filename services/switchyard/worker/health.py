@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from celery.worker.state import active_requests
-from kombu.utils.compat import detect_environment
 
 from switchyard.health import BEAT_S, FETCH_S, note_ready, program_name
 from switchyard.queue import Queue
+from switchyard.threads import real_thread
 from switchyard.worker import stopping
 
 #: Seconds a task at its limit has to be ended and to make room.
@@ -27,8 +27,8 @@ def tell(consumer: Any, queue: Queue, state_dir: Path) -> None:
     """Say now that the worker with this Celery consumer is ready, and again and again while it is well."""
     note = partial(note_ready, state_dir, program_name(queue.name))
     note()
-    start_thread, sleep = _real_ones()
-    start_thread(_tell, (partial(is_well, consumer, queue), note, sleep), {})
+    start_thread, sleep = real_thread()
+    start_thread(_tell, (partial(is_well, consumer, queue), note, sleep))
 
 
 def is_well(consumer: Any, queue: Queue) -> bool:
@@ -68,19 +68,3 @@ def _tell(is_well: Callable[[], bool], note: Callable[[], None], sleep: Callable
         with suppress(OSError, RuntimeError, AttributeError):
             if is_well():
                 note()
-
-
-def _real_ones() -> tuple[Callable[..., Any], Callable[[float], None]]:
-    """`start_new_thread` and `sleep` of the operating system, also where the pool has put its own in their place."""
-    environment = detect_environment()
-    if environment == "gevent":
-        from gevent.monkey import get_original  # noqa: PLC0415  only where it is what runs the tasks
-
-        return get_original("_thread", "start_new_thread"), get_original("time", "sleep")
-    if environment == "eventlet":
-        from eventlet.patcher import original  # noqa: PLC0415  only where it is installed
-
-        return original("_thread").start_new_thread, original("time").sleep
-    import _thread  # noqa: PLC0415  beside its one use
-
-    return _thread.start_new_thread, time.sleep

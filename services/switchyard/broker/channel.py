@@ -1,0 +1,355 @@
+"""A channel of the leased transport: fetches in batches what there is room for, and settles what has ended on the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from kombu.transport import redis
+from kombu.transport.virtual.base import QoS as VirtualQoS
+from kombu.utils.json import dumps, loads
+from kombu.utils.objects import cached_property
+from redis import exceptions as errors
+
+from switchyard.broker import scripts, stock
+from switchyard.broker.keeper import Keeper, calls, keeper_at
+from switchyard.broker.leases import Leases
+from switchyard.broker.server import check_server
+from switchyard.logs import get_logger
+from switchyard.worker import stopping
+
+#: Messages in one fetch.
+FETCH_MOST = 64
+#: Seconds a settlement, or a little credit, waits for company.
+LINGER_S = 0.003
+#: Seconds the consumer may hand messages on before it lets the loop have its turn.
+SLICE_S = 0.005
+#: Seconds after which it fetches although nothing has rung, which also finds a connection that is dead.
+RECHECK_S = 5.0
+#: Seconds in which Redis must answer: the consumer waits for it, and the worker's loop with it.
+ANSWER_S = 10.0
+
+log = get_logger(__name__)
+
+
+class QoS(stock.QoS):
+    """The credit of a channel; what was fetched is recorded already."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """A message is handed on. Only a weak reference is kept: a message that nobody has any more is no longer leased."""
+        if self.channel.leases.owns(delivery_tag):
+            self.channel.leases.hand_on(delivery_tag, message)
+            VirtualQoS.append(self, None, delivery_tag)
+        else:  # one that was asked for by itself (basic_get) is recorded by kombu's rules
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Done with; from any thread or greenlet."""
+        if not self.channel.leases.owns(delivery_tag):
+            return super().ack(delivery_tag)
+        self.channel.leases.settle("ack", delivery_tag)
+        return VirtualQoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
+        """Back to the queue, as lost with its process, or set aside. A stop is no loss."""
+        if not self.channel.leases.owns(delivery_tag):
+            return super().reject(delivery_tag, requeue)
+        if not requeue:
+            self.channel.leases.settle("aside", delivery_tag, "rejected")
+        else:
+            self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
+        return VirtualQoS.ack(self, delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """A channel closes. Its messages go back if this process ends; a worker that only reconnects goes on with them."""
+        del client
+        if stopping.is_set() or "celery.worker.worker" not in sys.modules:
+            for tag in reversed(list(self._delivered or ())):
+                if tag in self.channel.leases.held:
+                    self.channel.leases.settle("head", tag)
+        if self._delivered:
+            self._delivered.clear()
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """The keeper does."""
+
+
+class Channel(stock.Channel):
+    """A connection's publishing and consuming."""
+
+    QoS = QoS
+    lease = 30.0
+    max_deliveries = 5
+    from_transport_options = (*redis.Channel.from_transport_options, "lease", "max_deliveries")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        #: Fetched and not handed on yet: queue and message.
+        self._arrived: deque[tuple[str, dict[str, Any]]] = deque()
+        #: Queues whose messages nobody acknowledges, such as the answers to remote control.
+        self._no_ack: set[str] = set()
+        #: There may be messages to fetch; when they were last.
+        self._hungry, self._fetched = True, 0.0
+        self._socket: Any = None
+        self._lists: tuple[bytes, ...] = ()
+        self._bell: tuple[int, int] | None = None
+        self._rung = self._has_consumed = False
+        super().__init__(*args, **kwargs)
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """This process' at this broker."""
+        return keeper_at(self)
+
+    @property
+    def leases(self) -> Leases:
+        """What it keeps."""
+        return self.keeper.leases
+
+    def key(self, name: str) -> str:
+        """A key with the prefix that kombu adds to keys outside of scripts."""
+        return f"{self.global_keyprefix}{name}"
+
+    # --- The bell: wakes the loop that polls, from any thread or greenlet
+
+    def ring(self) -> None:
+        """There is something to settle, to fetch or to hand on."""
+        if self._bell and not self._rung:
+            self._rung = True
+            with suppress(OSError):  # full, which rings as well, or just closed
+                os.write(self._bell[1], b"!")
+
+    def on_bell(self) -> None:
+        """The loop has woken up."""
+        with suppress(BlockingIOError):
+            os.read(self.bell_fd, 64)
+        self._rung = False
+
+    @property
+    def bell_fd(self) -> int:
+        """What the loop polls for the bell."""
+        if self._bell is None:
+            self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._bell[0]
+
+    # --- Consuming
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002  kombu's
+        """Begin to consume a queue."""
+        if no_ack:
+            self._no_ack.add(queue)
+        self._hungry = True
+        result = super().basic_consume(queue, no_ack, *args, **kwargs)
+        self._note_consumed()
+        return result
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        result = super()._basic_cancel(consumer_tag)
+        self._note_consumed()
+        return result
+
+    def _note_consumed(self) -> None:
+        if queues := self.active_queues:
+            self._has_consumed = True
+            if id(self) not in self.leases.consuming:
+                self.leases.adopt(self)
+                pool = self._get_pool()
+                self.keeper.start(partial(_connected, pool.connection_class, pool.connection_kwargs, self.lease / 3))
+            self.leases.consuming[id(self)] = tuple(queues)
+        else:
+            self.leases.consuming.pop(id(self), None)
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  kombu's
+        parameters: dict[str, Any] = super()._connparams(asynchronous)
+        if asynchronous:
+            parameters["protocol"] = 3  # pushes are of RESP3
+            parameters["socket_timeout"] = min(ANSWER_S, parameters["socket_timeout"] or ANSWER_S)
+        return parameters
+
+    def _connected(self) -> Any:
+        """The connection that fetches: with a doorbell, its scripts loaded, known to the poller."""
+        cycle, client = self.connection.cycle, self.client
+        if not cycle._client_registered(self, client, "BRPOP"):  # noqa: SLF001  the poller's word for a fetch
+            cycle._register(self, client, "BRPOP")  # noqa: SLF001
+        connection = client.connection
+        if connection._sock is not self._socket:  # noqa: SLF001
+            check_server(connection.handshake_metadata)
+            connection._parser.set_invalidation_push_handler(self._on_push)  # noqa: SLF001
+            loads_scripts = [("SCRIPT", "LOAD", script) for script in (scripts.SETTLE, scripts.FETCH)]
+            self._digests = calls(connection, [("CLIENT", "TRACKING", "ON", "NOLOOP"), *loads_scripts])[1:]
+            self._socket, self._hungry = connection._sock, True  # noqa: SLF001
+        return connection
+
+    def _on_push(self, push: Any) -> Any:
+        touched = push[1]  # None: everything is gone
+        if touched is None or any(key in self._lists for key in touched):
+            self._hungry = True
+        return push
+
+    def on_readable(self) -> None:
+        """The connection is readable between two exchanges: somebody has touched a list, or it has ended."""
+        connection = self.client.connection
+        try:
+            while True:  # also what came along with an answer, which no poll sees any more
+                connection.read_response(push_request=True, timeout=0, disconnect_on_error=False)
+        except errors.TimeoutError:
+            pass
+        except self.connection_errors:
+            connection.disconnect()
+            raise
+
+    def _room(self) -> int:
+        """How many messages may be fetched."""
+        credit = self.qos.can_consume_max_estimate() if self.qos.can_consume() else 0
+        return max(0, min(FETCH_MOST if credit is None else credit, FETCH_MOST) - len(self._arrived))
+
+    def turn(self) -> tuple[int, float]:
+        """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
+        now, room, waiting = monotonic(), self._room(), self.leases.settlements
+        if now - self._fetched > RECHECK_S:
+            self._hungry = True
+        lingered = now - self._fetched >= LINGER_S
+        enough = room >= max(1, (self.qos.prefetch_count or FETCH_MOST) // 4)
+        fetch = self._hungry and room > 0 and (enough or lingered)
+        if fetch or self._must_settle(now):
+            self._exchange(room if fetch else 0)
+        handed = self._hand_on() if self._arrived else 0
+        if self._arrived or handed:
+            self.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
+        self._log_notes()
+        return handed, LINGER_S if waiting or (self._hungry and self._room()) else RECHECK_S
+
+    def _must_settle(self, now: float) -> bool:
+        waiting = self.leases.settlements
+        try:
+            oldest = waiting[0].when
+        except IndexError:
+            return False
+        return now - oldest >= LINGER_S or len(waiting) >= FETCH_MOST or bool(self._arrived)
+
+    def _exchange(self, room: int) -> None:
+        """One round trip: settle what there is, fetch what there is room for, and listen for the rest."""
+        connection, leases = self._connected(), self.leases
+        batch = leases.settled()
+        commands, names = leases.settling(batch, self._digests[0]), []
+        if room:
+            queues = self._queue_cycle.consume(len(self.active_queues))
+            names = [(queue, self.key(self._q_for_pri(queue, p))) for p in self.priority_steps for queue in queues]
+            keys = [key for _, key in names]
+            self._lists = tuple(key.encode() for key in keys)
+            arguments = [leases.shift, f"{leases.worker}:", leases.number, room, int(not leases.suspects)]
+            quoted = [dumps(queue) for queue, _ in names]
+            commands.append(
+                ("EVALSHA", self._digests[1], 2 + len(keys), leases.unacked, leases.index, *keys, *arguments, *quoted)
+            )
+            self._hungry = False  # a push that arrives from now on sets it again
+        try:
+            answers = calls(connection, commands)
+        except BaseException as exc:
+            leases.again(batch)
+            self._hungry = True
+            if isinstance(exc, errors.NoScriptError):  # somebody has flushed them: load them again
+                self._socket = None
+                return
+            raise
+        if batch and any(s.what != "ack" for s in batch):
+            self._hungry = True  # what we put back ourselves does not ring here, and a suspect may have gone
+        if room:
+            self._fetched = monotonic()
+            self.connection.note_answer()
+            more, found = answers[-1][0], answers[-1][1:]
+            self._hungry = self._hungry or bool(more)
+            for position, raw in zip(found[::2], found[1::2], strict=True):
+                self._arrive(names[position][0], raw)
+            if not self._hungry:
+                self.on_readable()
+
+    def _arrive(self, queue: str, raw: bytes) -> None:
+        leases = self.leases
+        tag = leases.take(queue, suspect=_deliveries(raw) >= 2)
+        try:
+            message = loads(raw.decode())
+            message["properties"]["delivery_tag"] = tag
+            if message.get(scripts.DELIVERIES):
+                message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+        except Exception as exc:  # noqa: BLE001  anybody may publish anything
+            leases.settle("aside", tag, _unreadable(exc))
+            return
+        if queue in self._no_ack:
+            leases.settle("ack", tag)
+        self._arrived.append((queue, message))
+
+    def _hand_on(self) -> int:
+        """Hand messages on for a slice of time; on the solo pool this runs their tasks."""
+        until, handed, loop = monotonic() + SLICE_S, 0, self.connection.cycle.loop
+        while self._arrived:
+            queue, message = self._arrived.popleft()
+            self._queue_cycle.rotate(queue)
+            try:
+                self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own
+            except Exception as exc:
+                tag = message["properties"]["delivery_tag"]
+                lease = self.leases.held.get(tag)
+                if lease is None or lease.message is not None:  # it was handed on, and is not to blame
+                    raise
+                self.leases.settle("aside", tag, _unreadable(exc))
+            handed += 1
+            if monotonic() >= until:
+                break
+            if loop is not None and loop._ready:  # noqa: SLF001  acknowledgements of tasks that ran in there
+                for item in loop._pop_ready():  # noqa: SLF001
+                    item()
+        return handed
+
+    def _log_notes(self) -> None:
+        notes = self.keeper.notes
+        while notes:
+            event, fields = notes.popleft()
+            log.warning(event, **fields)
+
+    def close(self) -> None:
+        """Give back what was not handed on, and send what is not settled."""
+        if not self.closed and "keeper" in self.__dict__ and self.leases.pid == os.getpid():
+            for _, message in reversed(self._arrived):
+                self.leases.settle("head", message["properties"]["delivery_tag"])
+            self._arrived.clear()
+        try:
+            super().close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if "keeper" not in self.__dict__ or self.leases.pid != os.getpid():
+            return
+        self.leases.consuming.pop(id(self), None)
+        if self._has_consumed or self.leases.settlements:
+            try:
+                self.keeper.flush()
+            except self.connection_errors as exc:
+                log.warning("settlements_wait_for_the_next_connection", reason=str(exc))
+        if self._bell:
+            bell, self._bell = self._bell, None
+            for fd in bell:
+                os.close(fd)
+
+
+def _connected(kind: Any, parameters: dict[str, Any], answer_s: float) -> Any:
+    """One more connection, in nobody's pool, whatever becomes of the channel."""
+    connection = kind(**{**parameters, "socket_timeout": answer_s})
+    connection.connect()
+    return connection
+
+
+def _unreadable(exc: Exception) -> str:
+    return f"no worker can read it: {type(exc).__name__}: {exc}"[:500]
+
+
+def _deliveries(raw: bytes) -> int:
+    """How often a message was lost with its worker."""
+    head = b'{"%s": ' % scripts.DELIVERIES.encode()
+    digits = raw[len(head) : raw.find(b",", len(head))] if raw.startswith(head) else b""
+    return int(digits) if digits.isdigit() else 0

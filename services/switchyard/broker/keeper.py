@@ -1,0 +1,142 @@
+"""The thread that keeps a process' leases: it renews, sweeps, and settles what a blocked consumer cannot.
+
+It is a thread of the operating system with a connection of its own, also under gevent: neither a full pool nor a consumer that
+waits for Redis nor a task that never yields can keep it from its work. Only code that holds the interpreter's lock can: a call
+into C that lasts longer than a lease belongs on a prefork queue, whose children have interpreters of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from switchyard.broker import scripts
+from switchyard.broker.leases import Leases
+from switchyard.threads import real_thread
+
+#: What the thread has to say; the consumer logs it, since on gevent the log's locks belong to the hub.
+Note = tuple[str, dict[str, object]]
+
+
+class Keeper:
+    """Keeps `leases` from `start` to the end of the process: tasks outlive a connection, and their leases with them."""
+
+    def __init__(self, leases: Leases) -> None:
+        self.leases = leases
+        self.notes: deque[Note] = deque(maxlen=100)
+        self._connect: Callable[[], Any] | None = None
+        self._connection: Any = None
+        self._away = False
+
+    @property
+    def every(self) -> float:
+        """Seconds between two renewals: a tenth of a lease, and at most one."""
+        return float(min(1.0, self.leases.lease / 10))
+
+    def start(self, new_connection: Callable[[], Any]) -> None:
+        """Begin, or go on with connections made like this; each takes at most a third of a lease to answer."""
+        begun, self._connect = self._connect is not None, new_connection
+        if not begun:
+            start, sleep = real_thread()
+            start(self._run, (sleep,))
+
+    def flush(self) -> None:
+        """Settle everything now, on a connection of its own. Raises redis' own errors."""
+        if self._connect is None:
+            return
+        connection = self._connect()
+        try:
+            script = call(connection, "SCRIPT", "LOAD", scripts.SETTLE)
+            while batch := self.leases.settled():
+                self._send(connection, batch, script)
+            if not self.leases.consuming:
+                call(connection, "HDEL", self.leases.workers, self.leases.worker)
+        finally:
+            connection.disconnect()
+
+    def _run(self, sleep: Callable[[float], None]) -> None:
+        while os.getpid() == self.leases.pid:
+            begun = monotonic()
+            if self.leases.consuming or self.leases.held or self.leases.settlements:
+                try:
+                    self._keep()
+                    self._note_return()
+                except Exception as exc:  # noqa: BLE001  whatever it is, leases must be renewed again
+                    self._note_loss(exc)
+            sleep(max(0.05, begun + self.every - monotonic()))
+
+    def _keep(self) -> None:
+        fresh = self._connection is None
+        if fresh and self._connect:
+            self._connection = self._connect()
+            self._settle, self._keep_up = (
+                call(self._connection, "SCRIPT", "LOAD", s) for s in (scripts.SETTLE, scripts.KEEP)
+            )
+        # Leases first. The consumer settles what it can, with its next fetch; what is left after half a turn, it cannot.
+        back, aside = call(self._connection, *self.leases.keeping(self._keep_up, forget=fresh))
+        if back or aside:
+            self.notes.append(("messages_of_lost_workers", {"put_back": back, "set_aside": aside}))
+        while batch := self.leases.settled(older_s=self.every / 2):
+            self._send(self._connection, batch, self._settle)
+
+    def _send(self, connection: Any, batch: list[Any], script: str) -> None:
+        try:
+            calls(connection, self.leases.settling(batch, script))
+        except BaseException:
+            self.leases.again(batch)
+            raise
+
+    def _note_loss(self, exc: Exception) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+        if not self._away:  # once, not each second
+            self.notes.append(("leases_not_renewed", {"reason": str(exc)}))
+        self._away = True
+
+    def _note_return(self) -> None:
+        if self._away:
+            self.notes.append(("leases_renewed_again", {}))
+        self._away = False
+
+
+_all: dict[tuple[Any, ...], Keeper] = {}
+
+
+def keeper_at(channel: Any) -> Keeper:
+    """This process' keeper at the channel's broker."""
+    client = channel.connection.client
+    place = (os.getpid(), client.hostname, client.port, client.virtual_host, channel.global_keyprefix)
+    if place not in _all:
+        _all[place] = Keeper(Leases(channel))
+    return _all[place]
+
+
+def keepers() -> list[Keeper]:
+    """One for each broker that this very process, and not its parent, consumes from."""
+    return [keeper for place, keeper in _all.items() if place[0] == os.getpid()]
+
+
+def call(connection: Any, *command: Any) -> Any:
+    """One command's answer. Raises redis' own errors."""
+    return calls(connection, [command])[0]
+
+
+def calls(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+    """The answers to some commands, sent in one packet. Raises the first error that is one of them, after reading all."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  beside its one use
+
+    connection.send_packed_command(connection.pack_commands(commands))
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as exc:
+            answers.append(exc)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers

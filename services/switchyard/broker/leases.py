@@ -1,0 +1,171 @@
+"""What this process has taken from one broker and not settled yet, and what became of the rest until the server knows.
+
+It belongs to no channel, so that a lost connection loses none of it: a task that goes on keeps its lease, and its
+acknowledgement finds a way. A lease is held for a message that somebody refers to. One that nobody does, such as what a worker
+had reserved when its connection was lost, can never be acknowledged: it goes back at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, NamedTuple
+
+from kombu.utils.json import dumps
+
+from switchyard.broker import scripts
+
+#: Settlements in one command; more wait for the next.
+BATCH = 512
+#: Expired leases that one look puts back; the next look is a second away, and every worker looks.
+SWEEP = 500
+
+
+class Settlement(NamedTuple):
+    """What became of a message: `ack`, or what settle.lua knows; when is of the monotonic clock."""
+
+    what: str
+    tag: str
+    reason: str
+    when: float
+
+
+class Lease:
+    """A message in this process: its queue, and a weak reference to what was handed on of it, if it was."""
+
+    __slots__ = ("message", "queue")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.message: weakref.ref[Any] | None = None
+
+
+class Leases:
+    """The leases and settlements of this process at one broker. Any thread or greenlet may call."""
+
+    def __init__(self, channel: Any) -> None:
+        self.pid = os.getpid()
+        #: What this process' tags begin with, new for each process: nobody else settles or renews what has such a tag.
+        self.worker = f"{os.uname().nodename}.{self.pid}.{os.urandom(4).hex()}"
+        self.number = 0
+        self.held: dict[str, Lease] = {}
+        #: Those of them that were lost twice or more: each may be what kills its workers.
+        self.suspects: set[str] = set()
+        self.settlements: deque[Settlement] = deque()
+        #: Queues that are consumed, by channel; empty when nobody consumes.
+        self.consuming: dict[int, tuple[str, ...]] = {}
+        #: Rings when there is something to settle, or a suspect less.
+        self.bell: Callable[[], None] = lambda: None
+        #: Tags whose task has outlived its limit; the worker says so.
+        self.overdue: Callable[[], Iterable[str]] = tuple
+        self.adopt(channel)
+
+    def adopt(self, channel: Any) -> None:
+        """Learn what commands need from a channel that consumes; the latest one's options count."""
+        key = channel.key
+        self.unacked, self.index = key(channel.unacked_key), key(channel.unacked_index_key)
+        self.letters, self.clock, self.workers = (
+            key(k) for k in (scripts.DEAD_LETTERS, scripts.CLOCK, scripts.WORKERS)
+        )
+        steps = ",".join(map(str, channel.priority_steps))
+        self.home = (channel.global_keyprefix, channel.sep, steps, channel.max_deliveries)
+        self.lease, self.visibility_timeout = channel.lease, channel.visibility_timeout
+        self.bell = channel.ring
+        # What a lost connection's worker had reserved may be part of a cycle, and lie about until the next collection.
+        gc.collect()
+
+    @property
+    def shift(self) -> float:
+        """What a score is ahead of the time: kombu's rule, that a message is lost whose score is `visibility_timeout` seconds
+        old, then says that a lease has passed; so stock workers and these agree on every entry.
+        """
+        return float(self.lease - self.visibility_timeout)
+
+    def take(self, queue: str, *, suspect: bool) -> str:
+        """The tag of the next message of a fetch."""
+        tag = f"{self.worker}:{self.number}"
+        self.number += 1
+        self.held[tag] = Lease(queue)
+        if suspect:
+            self.suspects.add(tag)
+        return tag
+
+    def owns(self, tag: str) -> bool:
+        """Whether this process has taken the message that has this tag, in a fetch of its own."""
+        return tag.startswith(self.worker)
+
+    def hand_on(self, tag: str, message: Any) -> None:
+        """The message goes to whoever will settle it, and is leased as long as somebody refers to it."""
+
+        def dropped(_: object) -> None:
+            if tag in self.held and os.getpid() == self.pid:  # a forked child drops its copies, too
+                self.settle("head", tag)
+
+        if lease := self.held.get(tag):
+            lease.message = weakref.ref(message, dropped)
+
+    def settle(self, what: str, tag: str, reason: str = "") -> None:
+        """Note what became of a message, to be sent with others soon."""
+        self.held.pop(tag, None)
+        self.suspects.discard(tag)
+        self.settlements.append(Settlement(what, tag, reason, monotonic()))
+        self.bell()
+
+    def hand_back(self) -> None:
+        """Everything goes back, uncounted: this worker ends. The oldest last, which is the next to be fetched."""
+        for tag in reversed(self._held()):
+            self.settle("head", tag)
+
+    def settled(self, older_s: float = 0.0) -> list[Settlement]:
+        """The settlements that have waited for at least `older_s` seconds, no longer here: `again` what could not be sent."""
+        batch: list[Settlement] = []
+        before = monotonic() - older_s
+        while len(batch) < BATCH:
+            try:
+                settlement = self.settlements.popleft()
+            except IndexError:
+                break
+            if settlement.when > before:
+                self.settlements.appendleft(settlement)
+                break
+            batch.append(settlement)
+        return batch
+
+    def again(self, batch: list[Settlement]) -> None:
+        """These were not sent, or nobody knows: each counts once however often it is."""
+        self.settlements.extendleft(reversed(batch))
+
+    def settling(self, batch: list[Settlement], script: str) -> list[tuple[Any, ...]]:
+        """The commands that settle a batch; `script` is the digest of scripts.SETTLE.
+
+        An entry goes before its place in the index: whatever comes between, nothing is left that no sweep finds.
+        """
+        acked = [s.tag for s in batch if s.what == "ack"]
+        others = [part for s in batch if s.what != "ack" for part in (s.what, s.tag, s.reason)]
+        commands: list[tuple[Any, ...]] = []
+        if acked:
+            commands += [("HDEL", self.unacked, *acked), ("ZREM", self.index, *acked)]
+        if others:
+            commands.append(("EVALSHA", script, 3, self.unacked, self.index, self.letters, *self.home, *others))
+        return commands
+
+    def keeping(self, script: str, *, forget: bool) -> tuple[Any, ...]:
+        """The command that renews all leases but the overdue ones, and sweeps; `script` is the digest of scripts.KEEP."""
+        overdue, held = set(self.overdue()), self._held()
+        count = Counter(lease.queue for lease in held.values())
+        consumed = {queue for queues in list(self.consuming.values()) for queue in queues}
+        said = dumps({queue: count[queue] for queue in {*consumed, *count}})
+        keys = (self.unacked, self.index, self.letters, self.clock, self.workers)
+        arguments = (self.lease, self.visibility_timeout, SWEEP, self.worker, said, int(forget))
+        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, *(tag for tag in held if tag not in overdue))
+
+    def _held(self) -> dict[str, Lease]:
+        while True:
+            try:
+                return dict(self.held)
+            except RuntimeError:  # it has changed while it was copied
+                continue

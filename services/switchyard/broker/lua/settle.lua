@@ -1,0 +1,20 @@
+-- What became of messages that were fetched, besides being acknowledged. Once per tag: what was settled, or lost to another
+-- worker, has no entry any more, so a batch whose answer was lost is simply sent again.
+-- KEYS unacked, index, dead letters   ARGV prefix, separator, priority steps, most deliveries, then (what, tag, reason)...
+-- what: head (back, next, uncounted) | tail (back, last, counted: its process was lost) | aside (with the reason)
+for i = 5, #ARGV, 3 do
+  local what, tag, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local entry = redis.call('HGET', KEYS[1], tag)
+  if entry then
+    local message, queue, list = home(entry, ARGV[1], ARGV[2], ARGV[3])
+    if what == 'aside' then
+      set_aside(KEYS[3], ARGV[1], ARGV[2], tag, entry, reason)
+    elseif what == 'head' and queue then
+      redis.call('RPUSH', list, message)
+    else
+      put_back('LPUSH', KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tag, entry)
+    end
+    redis.call('HDEL', KEYS[1], tag)
+  end
+  redis.call('ZREM', KEYS[2], tag)
+end

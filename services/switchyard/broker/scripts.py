@@ -1,0 +1,25 @@
+"""The transport's Lua, and the keys it keeps besides kombu's own; all with the transport's key prefix in front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Ids of set-aside messages by the time when they were; each has a hash of its own, DEAD_LETTER + id.
+DEAD_LETTERS, DEAD_LETTER = "switchyard:dead_letters", "switchyard:dead_letter:"
+#: When a worker was last heard of, by the server's clock, and since when that clock has run without a gap.
+CLOCK = "switchyard:clock"
+#: Each worker that lives: when it last said so, and what it holds.
+WORKERS = "switchyard:workers"
+#: What a message that was lost begins with, and how often it was.
+DELIVERIES = "x-deliveries"
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+def _script(name: str, *before: str) -> str:
+    return "".join((_FOLDER / f"{part}.lua").read_text() for part in (*before, name))
+
+
+FETCH = _script("fetch")
+SETTLE = _script("settle", "home")
+KEEP = _script("keep", "home")
