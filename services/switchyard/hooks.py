@@ -112,18 +112,20 @@ def _watch_memory(sender: Any, **_: Any) -> None:
 def _tell_health_of_worker(sender: Any, **_: Any) -> None:
     config = settings()
     if config.queue:  # a worker that somebody started by hand is none of the deployment's programs
-        from switchyard.worker import health  # noqa: PLC0415  a process that only publishes has no use for it
+        from switchyard.worker import health, limits  # noqa: PLC0415  a process that only publishes has no use for them
 
-        health.tell(sender, current_queues()[config.queue], config.state_dir)
+        queue = current_queues()[config.queue]
+        health.tell(sender, queue, config.state_dir)
+        limits.lapse(queue)
 
 
 def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
     config = settings()
     # Asked now: a worker is also stopped because its queue is gone.
-    if config.queue and (queue := current_queues()[config.queue]).hands_back:
+    if config.queue:
         from switchyard.worker import handing_back  # noqa: PLC0415  a process that only publishes has no use for it
 
-        handing_back.prepare(queue.drain)
+        handing_back.prepare(current_queues()[config.queue])
 
 
 def _stop(**_: Any) -> None:

@@ -70,9 +70,7 @@ class Queue(BaseModel):
     drain: float = Field(60, ge=0, description="Seconds a stop waits for running tasks")
     memory: Memory = Field(_memory("512M"), description="Memory of its container, such as 512M", validate_default=False)
     cpus: float = Field(1.0, gt=0, description="Processors of its container")
-    prefetch: int | None = Field(
-        None, ge=0, description="Messages reserved per slot; 0: no bound; unset: what suits the pool"
-    )
+    prefetch: int | None = Field(None, ge=0, description="Messages reserved per slot; 0: no bound; unset: 1")
     max_waiting: int | None = Field(
         None, ge=1, description="Messages beyond which no event is taken in that starts work here; unset: no bound"
     )
@@ -100,15 +98,6 @@ class Queue(BaseModel):
             raise ValueError(f"the {other.data['pool']} pool cannot scale; expected concurrency, or another pool")
         return autoscale
 
-    @field_validator("prefetch")
-    @classmethod
-    def _green_pools_need_credit(cls, prefetch: int | None, other: ValidationInfo) -> int | None:
-        if prefetch == 1 and (pool := other.data.get("pool")) in GREEN_POOLS:
-            raise ValueError(
-                f"one message per slot makes a {pool} worker poll only every two seconds; expected 2 or more, or 0"
-            )
-        return prefetch
-
     @property
     def green(self) -> bool:
         """Whether its tasks are greenlets in one process."""
@@ -116,8 +105,8 @@ class Queue(BaseModel):
 
     @property
     def prefetch_multiplier(self) -> int:
-        """Celery's `worker_prefetch_multiplier`: one message per slot, two where a green poller would starve without."""
-        return self.prefetch if self.prefetch is not None else 2 if self.green else 1
+        """Celery's `worker_prefetch_multiplier`: one message per slot, unless it is set."""
+        return self.prefetch if self.prefetch is not None else 1
 
     @property
     def slots(self) -> int:
@@ -130,18 +119,9 @@ class Queue(BaseModel):
         return 2 * self.time_limit + CHUNK_MARGIN
 
     @property
-    def hands_back(self) -> bool:
-        """Whether a stop gives back what still runs at the end of `drain`. Only processes can be ended in mid-task."""
-        return self.pool == "prefork"
-
-    @property
     def stop_wait(self) -> int:
-        """Seconds between the stop signal and the kill: `drain < stop_wait`, by derivation.
-
-        A killed task's message is back only after the visibility timeout: what cannot be given back is waited for.
-        """
-        longest = self.drain if self.hands_back else max(self.drain, self.chunk_time_limit)
-        return math.ceil(longest) + STOP_MARGIN
+        """Seconds between the stop signal and the kill: `drain < stop_wait`, by derivation."""
+        return math.ceil(self.drain) + STOP_MARGIN
 
     @property
     def stop_grace(self) -> int:

@@ -1,39 +1,82 @@
-"""Seconds in; at their end, what a stopping prefork worker still runs goes back to its queue, and the worker ends.
+"""Seconds in; at their end, what a stopping worker still runs goes back to its queue, and the worker ends. On every pool.
 
-Celery does both: its warm shutdown waits for running tasks, for ever, and its cold shutdown, which a second signal turns it
-into, gives back what runs. Its soft shutdown would be both in one, but sleeps all of its time whatever ends earlier, and
-acknowledges nothing meanwhile.
+Celery's warm shutdown waits for running tasks, for ever. On prefork, a second signal turns it into a cold one, which ends the
+children and gives back what they run; its soft shutdown would be both in one, but sleeps all of its time whatever ends earlier,
+and acknowledges nothing meanwhile. No other pool can end a task, so there the process gives back what it holds and is gone.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import signals
 from celery.worker.state import active_requests
 
+from switchyard.broker.keeper import keepers
 from switchyard.logs import get_logger
+from switchyard.queue import Queue
+from switchyard.threads import real_thread
+from switchyard.worker import stopping
+
+#: Seconds for the last words: what is logged, and what is not to be counted as lost.
+LAST_WORDS_S = 3.0
 
 log = get_logger(__name__)
 
 
-def prepare(drain: float) -> None:
-    """Have this worker, `drain` seconds after it is told to stop, give back what it runs by then."""
-    timer = threading.Timer(drain, _hand_back)
-    timer.daemon = True  # a worker whose tasks have ended does not wait for it
+def prepare(queue: Queue) -> None:
+    """Have this worker, `queue.drain` seconds after it is told to stop, give back what it runs by then."""
+    start_thread, sleep = real_thread()
+    begun: list[str] = []
 
     def begin(how: str, **_: Any) -> None:
         # Cold: Celery gives back at once what runs. A second warm one changes nothing.
-        if how == "Warm" and not timer.ident:
-            timer.start()
+        if how == "Warm" and not begun:
+            begun.append(how)
+            start_thread(wait, ())
+
+    def wait() -> None:
+        sleep(queue.drain)
+        if queue.pool == "prefork":
+            _end_children()
+        elif keepers():  # the stock transport gives nothing back that runs; its worker waits until it is killed
+            _leave(start_thread, sleep)
 
     signals.worker_shutting_down.connect(begin, weak=False)
 
 
-def _hand_back() -> None:
-    if tasks := [request.id for request in list(active_requests)]:
+def _running() -> list[str]:
+    return [request.id for request in list(active_requests)]
+
+
+def _end_children() -> None:
+    if tasks := _running():
         log.warning("tasks_handed_back", tasks=tasks)
         os.kill(os.getpid(), signal.SIGQUIT)
+
+
+def _leave(start_thread: Callable[..., Any], sleep: Callable[[float], None]) -> None:
+    for keeper in keepers():
+        keeper.leases.consuming.clear()
+        keeper.leases.hand_back()
+        keeper.flush()
+    said: list[bool] = []
+
+    def say() -> None:
+        try:
+            for forget in list(stopping.handed_back):
+                forget()
+            log.warning("tasks_handed_back", tasks=_running())
+        finally:
+            said.append(True)
+
+    # By another thread: a task may hold what either of them waits for, and this one must end the process.
+    start_thread(say, ())
+    for _ in range(int(LAST_WORDS_S * 20)):
+        if said:
+            break
+        sleep(0.05)
+    os._exit(0)

@@ -5,19 +5,16 @@ It is told by a thread that needs nothing of what may be stuck: neither Redis no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celery.worker.state import active_requests
-
 from switchyard.health import BEAT_S, FETCH_S, note_ready, program_name
 from switchyard.queue import Queue
 from switchyard.threads import real_thread
-from switchyard.worker import stopping
+from switchyard.worker import limits, stopping
 
 #: Seconds a task at its limit has to be ended and to make room.
 LIMIT_MARGIN = 5.0
@@ -35,7 +32,8 @@ def is_well(consumer: Any, queue: Queue) -> bool:
     """Whether this worker is connected and reads its queue, or all its slots are busy within their limits."""
     if _fetches(consumer.connection):
         return True
-    running = [(time.time() - request.time_start, _limit(request, queue)) for request in list(active_requests)]
+    longest = queue.chunk_time_limit
+    running = [(seconds, max(longest, limit) + LIMIT_MARGIN) for _, seconds, limit in limits.running(queue)]
     return is_busy(running, consumer.pool.num_processes)
 
 
@@ -52,11 +50,6 @@ def _fetches(connection: Any) -> bool:
         return False
     # Another kind of broker, such as sentinel://, has a transport that does not say: there it goes unnoticed.
     return not hasattr(transport, "consuming") or transport.consuming(FETCH_S)
-
-
-def _limit(request: Any, queue: Queue) -> float:
-    hard, _soft = request.time_limits
-    return max(queue.chunk_time_limit, hard or request.task.time_limit or 0) + LIMIT_MARGIN
 
 
 def _tell(is_well: Callable[[], bool], note: Callable[[], None], sleep: Callable[[float], None]) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+
+#: What to do if this process' tasks are given back while they run, besides giving them back.
+handed_back: set[Callable[[], object]] = set()
 
 _flag = mmap.mmap(-1, 1)
 

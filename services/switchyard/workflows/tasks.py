@@ -256,12 +256,15 @@ def _bound(workflow_id: str, attempt: int) -> Iterator[None]:
 @contextmanager
 def _given_back_at_the_end_of_a_stop(uncount: Callable[[], object]) -> Iterator[None]:
     """If a stop ends this process in the middle (worker/handing_back.py), its message was not lost, and is not counted so."""
+    stopping.handed_back.add(uncount)
     try:
         yield
-    except SystemExit:
+    except SystemExit:  # in a child of prefork; elsewhere nothing is raised, the process is gone
         if stopping.is_set():  # else the pool has ended it at its hard limit, which counts
             uncount()
         raise
+    finally:
+        stopping.handed_back.discard(uncount)
 
 
 @contextmanager
