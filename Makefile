@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart doctor refused demo seed report start workflow new-report base-images render check test bench screenshots
+.PHONY: help up down ps logs restart doctor refused dead-letters demo seed report start workflow new-report base-images render check test bench screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -19,6 +19,8 @@ doctor: ## What this machine and this checkout lack, and how to mend it
 	@$(RUN) switchyard doctor
 refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
 	@$(RUN) switchyard refused $(if $(DO),--$(DO))
+dead-letters: ## Messages that were set aside, and why: rejected, unreadable, or lost too often
+	@$(RUN) switchyard dead-letters
 
 ##@ Give it work
 demo: ## Refresh 92,331 real products and watch: brings everything up if it is not
@@ -51,4 +53,4 @@ screenshots:
 	@$(RUN) --dev --browser scripts.screenshots $(or $(PAGES),.switchyard/artefacts/*/*.html)
 
 help:
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

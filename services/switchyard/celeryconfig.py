@@ -17,8 +17,8 @@ _own = _queues[_config.queue] if _config.queue else None
 broker_url = _config.broker_url()
 # Another kind of broker, such as sentinel://, has kombu's own.
 if broker_url.startswith(("redis://", "rediss://")):
-    module = {"leased": "transport", "stock": "stock"}[_config.broker_transport]
-    broker_transport = f"switchyard.broker.{module}:Transport"
+    _module = {"leased": "transport", "stock": "stock"}[_config.broker_transport]
+    broker_transport = f"switchyard.broker.{_module}:Transport"
 result_backend = _config.result_backend_url()
 
 accept_content = ["application/json"]

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     then = refused.add_mutually_exclusive_group()
     then.add_argument("--retry", action="store_true", help="put them back into the broker's queue")
     then.add_argument("--drop", action="store_true", help="remove them")
+    add("dead-letters", working.dead_letters, "messages that were set aside, and why", inside=True)
     add("render", _render, "write what is derived from queues.toml").add_argument("--check", action="store_true")
     for name, text in (("worker", "become the worker of QUEUE"), ("producer", "be the HTTP door"),
                        ("consumer", "take in the broker's events, start what was accepted"), ("clock", "be the clock"),
@@ -140,16 +141,17 @@ def _down(_: argparse.Namespace) -> None:
 
 
 def _ps(_: argparse.Namespace) -> int:
-    from switchyard.runtime import runtime, status  # noqa: PLC0415
+    from switchyard.runtime import runtime  # noqa: PLC0415
 
-    rows, refused = runtime(settings()).rows(settings())
-    table = Table("program", "state", "pid", "up", "waiting", box=None, pad_edge=False)
+    rows, kept = runtime(settings()).rows(settings())
+    table = Table("program", "state", "pid", "up", "waiting", "oldest", "held", box=None, pad_edge=False)
     for row in rows:
-        waiting = "" if row.waiting is None else str(row.waiting)
-        table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", waiting)
+        numbers = (row.waiting, None if row.oldest_s is None else f"{row.oldest_s:.0f} s", row.held)
+        shown = ("" if number is None else str(number) for number in numbers)
+        table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", *shown)
     out.print(table)
-    if said := status.refused_events(refused):
-        out.print(said)
+    for sentence in kept:
+        out.print(sentence)
     return 0 if all(row.state == "ready" for row in rows) else REFUSED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery import signals
@@ -16,12 +17,14 @@ from switchyard.worker import memory, stopping
 #: What the corridor carries from message to message, in this header.
 CORRIDOR = ("event_id", "workflow_id", "attempt")
 HEADER = "switchyard"
+#: When a message was published, in a header of its own: seconds since 1970, by the publisher's clock.
+PUBLISHED = "switchyard_published"
 
 
 def connect() -> None:
     """Connect every hook; doing it again changes nothing."""
     signals.setup_logging.connect(_set_up_logging)
-    signals.before_task_publish.connect(_send_ids_along)
+    signals.before_task_publish.connect(_send_along)
     signals.task_prerun.connect(_bind_ids)
     signals.task_postrun.connect(_unbind_ids)
     signals.task_success.connect(_end_workflow_of_start_without_fan_out)
@@ -45,10 +48,12 @@ def _level_name(loglevel: int | str) -> str:
     return loglevel if isinstance(loglevel, str) else logging.getLevelName(loglevel)
 
 
-def _send_ids_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
+def _send_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
     ids = {key: value for key, value in get_contextvars().items() if key in CORRIDOR}
-    if ids and headers is not None:
-        headers.setdefault(HEADER, ids)
+    if headers is not None:
+        headers.setdefault(PUBLISHED, round(time.time(), 3))
+        if ids:
+            headers.setdefault(HEADER, ids)
 
 
 def _bind_ids(task_id: str, task: Any, **_: Any) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.markup import escape
+from rich.table import Table
 
 from switchyard.console import UNSUCCESSFUL, out
 from switchyard.errors import SwitchyardError
@@ -95,6 +99,27 @@ def refused(found: argparse.Namespace) -> None:
             for text in texts:
                 out.print(text, markup=False)
             out.print("Then: make refused DO=retry, or DO=drop" if texts else "No refused event is kept.")
+
+
+def dead_letters(_: argparse.Namespace) -> None:
+    """Those that are kept, oldest first."""
+    from switchyard.broker import dead_letters  # noqa: PLC0415
+
+    with _redis_needed():
+        table = Table("set aside", "queue", "task", "lost before", "why", box=None, pad_edge=False)
+        for letter in dead_letters.kept():
+            when = f"{datetime.fromtimestamp(letter.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            said = (
+                escape("".join(c if c.isprintable() else " " for c in text)) for text in (letter.queue, letter.task)
+            )
+            table.add_row(when, *said, str(letter.deliveries), escape(letter.reason))
+        if table.rows:
+            out.print(table)
+            out.print(
+                "Stock workers know nothing of these; what is lost too often with a stock worker is never set aside."
+            )
+        else:
+            out.print("No message is set aside.")
 
 
 @contextmanager

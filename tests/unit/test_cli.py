@@ -263,10 +263,10 @@ def test_counts_are_told_as_json_to_whoever_asks_from_outside(
     call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the last line, of the programs that were named."""
-    monkeypatch.setattr(counts, "read", lambda programs: counts.Counts(dict.fromkeys(programs, 3), {}, 1))
+    monkeypatch.setattr(counts, "read", lambda programs: counts.Counts(dict.fromkeys(programs, 3), refused=1))
     code, out, err = call("counts", "worker-a", "consumer")
     assert (code, err) == (0, "")
-    assert counts.Counts.from_json(out.splitlines()[-1]) == counts.Counts({"worker-a": 3, "consumer": 3}, {}, 1)
+    assert counts.Counts.from_json(out.splitlines()[-1]) == counts.Counts({"worker-a": 3, "consumer": 3}, refused=1)
 
 
 @pytest.mark.parametrize(
@@ -497,14 +497,24 @@ def test_refused_events_that_were_sent_again_or_dropped_are_counted(
 
 
 @pytest.mark.parametrize(
-    ("refused", "said"),
-    [(0, []), (1, ["1 refused event is kept: make refused"]), (1234, ["1,234 refused events are kept: make refused"])],
+    ("refused", "set_aside", "said"),
+    [
+        (0, 0, []),
+        (1, 0, ["1 refused event is kept: make refused"]),
+        (0, 1, ["1 message is set aside: make dead-letters"]),
+        (1234, 5, ["1,234 refused events are kept: make refused", "5 messages are set aside: make dead-letters"]),
+    ],
 )
-def test_ps_says_below_the_programs_that_events_were_refused(
-    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, refused: int, said: list[str]
+def test_ps_says_below_the_programs_what_was_kept_because_it_could_not_be_done(
+    call: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    refused: int,
+    set_aside: int,
+    said: list[str],
 ) -> None:
     """It is no failure: the exit code is that of the programs."""
-    monkeypatch.setattr(local, "rows", lambda _: ([status.Row("consumer", "ready", 12, 3, 7)], refused))
+    found = [status.Row("consumer", "ready", 12, 3, 7)], status.kept(refused, set_aside)
+    monkeypatch.setattr(local, "rows", lambda _: found)
     code, out, _ = call("ps")
     assert code == 0
     assert out.splitlines()[1].split() == ["consumer", "ready", "12", "3", "s", "7"]

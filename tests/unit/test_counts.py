@@ -8,6 +8,8 @@ import pytest
 import redis
 from kombu.utils.json import dumps
 
+from switchyard import hooks
+from switchyard.broker import scripts
 from switchyard.errors import RuntimeRefusal
 from switchyard.events import refused
 from switchyard.runtime import counts
@@ -28,16 +30,44 @@ class Redis:
         return self.lists.get(key, 0)
 
     def zcard(self, key: str) -> int:
-        return {record.OUTBOX: 4000}[key]
+        return {record.OUTBOX: 4000, scripts.DEAD_LETTERS: 6}[key]
+
+    def pipeline(self, **_: Any) -> Pipeline:
+        return Pipeline(self)
+
+    def lindex(self, key: str, place: int) -> bytes | None:
+        assert place == -1
+        headers = {"default": {hooks.PUBLISHED: 990.0}, "a": {}}[key]
+        return dumps({"headers": headers}).encode()
+
+    def hgetall(self, key: str) -> dict[bytes, bytes]:
+        assert key == scripts.WORKERS
+        return {b"host.1": b'999.0 {"default": 2}'}
+
+    def time(self) -> tuple[int, int]:
+        return 1000, 0
 
     def hscan_iter(self, key: str) -> Any:
         assert key == "unacked"
         return ((b"tag", dumps([{}, *place]).encode()) for place in self.unacked)
 
 
+class Pipeline:
+    """Answers all at once."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client, self.answers = client, []
+
+    def __getattr__(self, command: str) -> Any:
+        return lambda *arguments: self.answers.append(getattr(self.client, command)(*arguments))
+
+    def execute(self) -> list[Any]:
+        return self.answers
+
+
 @pytest.fixture
 def reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    for client in ("switchyard.workflows.record.client", "switchyard.broker.state._client"):
+    for client in ("switchyard.workflows.record.client", "switchyard.broker.state.client"):
         monkeypatch.setattr(client, Redis)
 
 
@@ -47,7 +77,9 @@ def test_what_waits_is_told_of_those_it_waits_for() -> None:
     assert counts.read(PROGRAMS) == Counts(
         waiting={"worker-default": 3, "worker-a": 0, "consumer": 4222},
         held={"worker-default": 2, "worker-a": 1},
+        oldest_s={"worker-default": 10.0},
         refused=5,
+        set_aside=6,
     )
 
 
@@ -58,7 +90,7 @@ def test_another_process_is_told_the_same() -> None:
     assert Counts.from_json(found.as_json()) == found
 
 
-@pytest.mark.parametrize("broken", ["switchyard.workflows.record.client", "switchyard.broker.state._client"])
+@pytest.mark.parametrize("broken", ["switchyard.workflows.record.client", "switchyard.broker.state.client"])
 @pytest.mark.usefixtures("reached")
 def test_without_redis_nothing_is_known(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """Half of it would be taken for all."""

@@ -267,17 +267,20 @@ def test_a_message_carries_the_ids_of_whoever_publishes_it() -> None:
     """Only the corridor's, and never over what a header says already."""
     headers: dict[str, Any] = {}
     with bound_contextvars(workflow_id="w", event_id="e", rows=3):
-        hooks._send_ids_along(headers=headers)
-        hooks._send_ids_along(headers=(said := {hooks.HEADER: {"event_id": "first"}}))
-    assert headers == {hooks.HEADER: {"workflow_id": "w", "event_id": "e"}}
-    assert said == {hooks.HEADER: {"event_id": "first"}}
+        hooks._send_along(headers=headers)
+        hooks._send_along(headers=(said := {hooks.HEADER: {"event_id": "first"}}))
+    assert headers[hooks.HEADER] == {"workflow_id": "w", "event_id": "e"}
+    assert said[hooks.HEADER] == {"event_id": "first"}
 
 
-def test_a_message_of_nobodys_carries_none() -> None:
-    """A stock publisher's headers stay as they are."""
+def test_a_message_of_nobodys_carries_only_when_it_was_published() -> None:
+    """Which nobody overwrites who sends it on."""
     headers: dict[str, Any] = {}
-    hooks._send_ids_along(headers=headers)
-    assert headers == {}
+    hooks._send_along(headers=headers)
+    assert headers.keys() == {hooks.PUBLISHED}
+    before = dict(headers)
+    hooks._send_along(headers=headers)
+    assert headers == before
 
 
 def test_a_tasks_lines_carry_its_messages_ids_until_it_has_ended(log: Callable[..., Any], out: io.StringIO) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
-from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps, loads
 from kombu.utils.objects import cached_property
 from redis import exceptions as errors
 
 from switchyard.broker import scripts, stock
+from switchyard.broker.bell import Bell
 from switchyard.broker.keeper import Keeper, calls, keeper_at
 from switchyard.broker.leases import Leases
+from switchyard.broker.qos import QoS
 from switchyard.broker.server import check_server
 from switchyard.logs import get_logger
-from switchyard.worker import stopping
 
 #: Messages in one fetch.
 FETCH_MOST = 64
@@ -35,48 +33,6 @@ RECHECK_S = 5.0
 ANSWER_S = 10.0
 
 log = get_logger(__name__)
-
-
-class QoS(stock.QoS):
-    """The credit of a channel; what was fetched is recorded already."""
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """A message is handed on. Only a weak reference is kept: a message that nobody has any more is no longer leased."""
-        if self.channel.leases.owns(delivery_tag):
-            self.channel.leases.hand_on(delivery_tag, message)
-            VirtualQoS.append(self, None, delivery_tag)
-        else:  # one that was asked for by itself (basic_get) is recorded by kombu's rules
-            super().append(message, delivery_tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """Done with; from any thread or greenlet."""
-        if not self.channel.leases.owns(delivery_tag):
-            return super().ack(delivery_tag)
-        self.channel.leases.settle("ack", delivery_tag)
-        return VirtualQoS.ack(self, delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
-        """Back to the queue, as lost with its process, or set aside. A stop is no loss."""
-        if not self.channel.leases.owns(delivery_tag):
-            return super().reject(delivery_tag, requeue)
-        if not requeue:
-            self.channel.leases.settle("aside", delivery_tag, "rejected")
-        else:
-            self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
-        return VirtualQoS.ack(self, delivery_tag)
-
-    def restore_unacked(self, client: Any = None) -> None:
-        """A channel closes. Its messages go back if this process ends; a worker that only reconnects goes on with them."""
-        del client
-        if stopping.is_set() or "celery.worker.worker" not in sys.modules:
-            for tag in reversed(list(self._delivered or ())):
-                if tag in self.channel.leases.held:
-                    self.channel.leases.settle("head", tag)
-        if self._delivered:
-            self._delivered.clear()
-
-    def restore_visible(self, *_: Any, **__: Any) -> None:
-        """The keeper does."""
 
 
 class Channel(stock.Channel):
@@ -96,8 +52,8 @@ class Channel(stock.Channel):
         self._hungry, self._fetched = True, 0.0
         self._socket: Any = None
         self._lists: tuple[bytes, ...] = ()
-        self._bell: tuple[int, int] | None = None
-        self._rung = self._has_consumed = False
+        self._has_consumed = False
+        self.bell = Bell()
         super().__init__(*args, **kwargs)
 
     @cached_property
@@ -113,28 +69,6 @@ class Channel(stock.Channel):
     def key(self, name: str) -> str:
         """A key with the prefix that kombu adds to keys outside of scripts."""
         return f"{self.global_keyprefix}{name}"
-
-    # --- The bell: wakes the loop that polls, from any thread or greenlet
-
-    def ring(self) -> None:
-        """There is something to settle, to fetch or to hand on."""
-        if self._bell and not self._rung:
-            self._rung = True
-            with suppress(OSError):  # full, which rings as well, or just closed
-                os.write(self._bell[1], b"!")
-
-    def on_bell(self) -> None:
-        """The loop has woken up."""
-        with suppress(BlockingIOError):
-            os.read(self.bell_fd, 64)
-        self._rung = False
-
-    @property
-    def bell_fd(self) -> int:
-        """What the loop polls for the bell."""
-        if self._bell is None:
-            self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        return self._bell[0]
 
     # --- Consuming
 
@@ -219,7 +153,7 @@ class Channel(stock.Channel):
             self._exchange(room if fetch else 0)
         handed = self._hand_on() if self._arrived else 0
         if self._arrived or handed:
-            self.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
+            self.bell.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
         self._log_notes()
         return handed, LINGER_S if waiting or (self._hungry and self._room()) else RECHECK_S
 
@@ -331,10 +265,7 @@ class Channel(stock.Channel):
                 self.keeper.flush()
             except self.connection_errors as exc:
                 log.warning("settlements_wait_for_the_next_connection", reason=str(exc))
-        if self._bell:
-            bell, self._bell = self._bell, None
-            for fd in bell:
-                os.close(fd)
+        self.bell.close()
 
 
 def _connected(kind: Any, parameters: dict[str, Any], answer_s: float) -> Any:

@@ -74,7 +74,7 @@ class Leases:
         steps = ",".join(map(str, channel.priority_steps))
         self.home = (channel.global_keyprefix, channel.sep, steps, channel.max_deliveries)
         self.lease, self.visibility_timeout = channel.lease, channel.visibility_timeout
-        self.bell = channel.ring
+        self.bell = channel.bell.ring
         # What a lost connection's worker had reserved may be part of a cycle, and lie about until the next collection.
         gc.collect()
 

@@ -1,39 +1,96 @@
-"""What is in the broker, per queue: the one place that knows where kombu keeps it."""
+"""What is in the broker, per queue: the one place that knows where kombu and the leased transport keep it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
 import redis
 from kombu.utils.json import loads
 
+from switchyard.broker import scripts
+from switchyard.hooks import PUBLISHED
 from switchyard.settings import settings
 
 #: kombu's hash of what was fetched and is not acknowledged: a tag -> [message, exchange, routing key] as JSON.
 UNACKED = "unacked"
 
 
+@dataclass(frozen=True)
+class QueueState:
+    """What a queue has: messages that wait, messages that its workers hold (running or reserved), how many seconds ago the one
+    that waits longest was published (None: nothing waits, or its publisher did not say), and workers that consume it.
+    """
+
+    waiting: int
+    in_flight: int
+    oldest_s: float | None
+    consumers: int
+
+
 @cache
-def _client() -> redis.Redis:
+def client() -> redis.Redis:
+    """This process' client of the broker; values are bytes."""
     return redis.Redis.from_url(settings().broker_url(), socket_timeout=5, socket_connect_timeout=5)
+
+
+def of_queues(queues: Iterable[str]) -> dict[str, QueueState]:
+    """The state of these queues, in one round trip whose cost does not depend on how long they are.
+
+    What is in flight, and who consumes, is what workers of the leased transport say with each renewal. Raises redis' own errors
+    while the broker is away.
+    """
+    names = list(queues)
+    pipe = client().pipeline(transaction=False)
+    pipe.time()
+    pipe.hgetall(scripts.WORKERS)
+    for name in names:
+        pipe.llen(name)
+        pipe.lindex(name, -1)
+    (seconds, _), workers, *rest = pipe.execute()
+    said = [loads(text) for at, text in map(_split, workers.values()) if float(at) > seconds - settings().broker_lease]
+    return {
+        name: QueueState(
+            waiting=rest[2 * position],
+            in_flight=sum(worker.get(name, 0) for worker in said),
+            oldest_s=_age(rest[2 * position + 1], seconds),
+            consumers=sum(name in worker for worker in said),
+        )
+        for position, name in enumerate(names)
+    }
+
+
+def _split(noted: bytes) -> tuple[bytes, bytes]:
+    at, _, said = noted.partition(b" ")
+    return at, said
+
+
+def _age(message: bytes | None, now: float) -> float | None:
+    try:
+        return max(0.0, now - float(loads(message)["headers"][PUBLISHED])) if message else None
+    except (ValueError, KeyError, TypeError):  # a stock publisher's, or nothing that anybody can read
+        return None
 
 
 def waiting(queue: str) -> int:
     """Messages that no worker has fetched yet. Raises redis' own errors while the broker is away."""
-    return _client().llen(queue)
+    return client().llen(queue)
 
 
 def held(queues: Iterable[str]) -> dict[str, int]:
-    """Messages that workers have fetched and not acknowledged, running, reserved or delayed (`eta`, `countdown`), per queue.
+    """Messages that workers have fetched and not acknowledged, also those of workers that are gone, per queue.
 
     Reads all of them, of every queue. Raises redis' own errors while the broker is away.
     """
     found: Counter[str] = Counter()
-    for _, entry in cast("Iterable[tuple[bytes, bytes]]", _client().hscan_iter(UNACKED)):
-        _, exchange, routing_key = loads(entry)
+    for _, entry in cast("Iterable[tuple[bytes, bytes]]", client().hscan_iter(UNACKED)):
+        try:
+            _, exchange, routing_key = loads(entry)
+        except ValueError:  # nothing that a worker can read; it is about to be set aside
+            continue
         # By the queue it lay in; a stock worker notes the exchange, which of ours has the queue's name.
         found[exchange or routing_key] += 1
     return {queue: found[queue] for queue in queues}

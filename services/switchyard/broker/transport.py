@@ -35,9 +35,9 @@ class Poller(redis.MultiChannelPoller):
         self._handed, self._may_sleep = 0, channel.RECHECK_S
         for each in list(self._channels):
             if each.active_queues:
-                if each.bell_fd not in self._fd_to_chan:
-                    self._fd_to_chan[each.bell_fd] = (each, "BELL")
-                    self.poller.register(each.bell_fd, self.eventflags)
+                if each.bell.fd not in self._fd_to_chan:
+                    self._fd_to_chan[each.bell.fd] = (each, "BELL")
+                    self.poller.register(each.bell.fd, self.eventflags)
                 handed, may_sleep = each.turn()
                 self._handed, self._may_sleep = self._handed + handed, min(self._may_sleep, may_sleep)
             if each.active_fanout_queues:
@@ -48,7 +48,7 @@ class Poller(redis.MultiChannelPoller):
 
     def _alarm(self) -> None:
         for each in self._channels:
-            each.ring()
+            each.bell.ring()
 
     def discard(self, closed: Any) -> None:
         """A channel is closed."""
@@ -62,7 +62,7 @@ class Poller(redis.MultiChannelPoller):
         """Something rings: a channel's own bell, the server's, or one of remote control."""
         each, kind = self._fd_to_chan.get(fileno, (None, None))
         if kind == "BELL":
-            each.on_bell()
+            each.bell.heard()
         elif kind == "BRPOP":
             each.on_readable()
         elif kind == "LISTEN":

@@ -30,8 +30,8 @@ class Runtime(Protocol):
     def is_up(self, config: Settings) -> bool:
         """Whether it runs."""
 
-    def rows(self, config: Settings) -> tuple[list[Row], int]:
-        """What runs, and how many refused events are kept."""
+    def rows(self, config: Settings) -> tuple[list[Row], list[str]]:
+        """What runs, and a sentence for each kind of what was kept because it could not be done."""
 
     def log_lines(self, config: Settings, name: str | None, *, follow: bool) -> Iterator[tuple[str, str]]:
         """Lines of logs, each after its program's name."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import redis
 
-from switchyard.broker import state
+from switchyard.broker import dead_letters, state
 from switchyard.broker.events_queue import PRIORITY_LISTS
 from switchyard.errors import RuntimeRefusal
 from switchyard.events import refused
@@ -21,12 +21,15 @@ from switchyard.workflows import record
 @dataclass(frozen=True)
 class Counts:
     """Messages that wait for a program, for the consumer the events in the broker and the workflows to be published; messages that
-    a queue's worker holds, running, reserved or delayed; and refused events. What cannot be read is missing.
+    a queue's worker holds, running, reserved or delayed; the seconds for which a queue's first has waited; and what was kept of
+    refused events and set-aside messages. What cannot be read is missing.
     """
 
     waiting: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    oldest_s: dict[str, float] = field(default_factory=dict)
     refused: int = 0
+    set_aside: int = 0
 
     def as_json(self) -> str:
         """For `from_json`, in another process."""
@@ -42,10 +45,16 @@ def read(programs: Iterable[str]) -> Counts:
     """Of these programs. Nothing while Redis is away."""
     queues = {program: queue for program in programs if (queue := queue_name(program))}
     try:
-        held = state.held(queues.values())
-        waiting = {program: state.waiting(queue) for program, queue in queues.items()}
+        held, found = state.held(queues.values()), state.of_queues(queues.values())
+        waiting = {program: found[queue].waiting for program, queue in queues.items()}
         waiting["consumer"] = sum(map(state.waiting, PRIORITY_LISTS)) + record.client().zcard(record.OUTBOX)
-        return Counts(waiting, {program: held[queue] for program, queue in queues.items()}, refused.count())
+        return Counts(
+            waiting,
+            held={program: held[queue] for program, queue in queues.items()},
+            oldest_s={program: age for program, queue in queues.items() if (age := found[queue].oldest_s) is not None},
+            refused=refused.count(),
+            set_aside=dead_letters.count(),
+        )
     except redis.RedisError:
         return Counts()
 

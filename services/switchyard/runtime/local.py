@@ -11,7 +11,7 @@ from pathlib import Path
 from switchyard.errors import SwitchyardError
 from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
-from switchyard.runtime import choice, counts, fingerprints, placeholders, preflight, readiness, secret_files
+from switchyard.runtime import choice, counts, fingerprints, placeholders, preflight, readiness, secret_files, status
 from switchyard.runtime.logfiles import follow as follow_files
 from switchyard.runtime.logfiles import tail
 from switchyard.runtime.redis_server import server_for
@@ -175,18 +175,19 @@ def is_up(config: Settings) -> bool:
     return Supervisor(config).running()
 
 
-def rows(config: Settings) -> tuple[list[Row], int]:
-    """Every program as a row, and how many refused events are kept. Raises SwitchyardError when the deployment is not up."""
+def rows(config: Settings) -> tuple[list[Row], list[str]]:
+    """Every program as a row, and what was kept because it could not be done. Raises SwitchyardError when the deployment is not up."""
     programs = running_supervisor(config).programs()
     # Asked once: one that hangs would be waited for queue by queue.
     found = counts.read(p.name for p in programs) if readiness.redis_answers(config) else counts.Counts()
-    return [_row(config, program, found.waiting.get(program.name)) for program in programs], found.refused
+    return [_row(config, program, found) for program in programs], status.kept(found.refused, found.set_aside)
 
 
-def _row(config: Settings, program: Program, waiting: int | None) -> Row:
+def _row(config: Settings, program: Program, found: counts.Counts) -> Row:
     ready = readiness.is_ready(config, program)
     state = "ready" if ready else "starting" if program.state == "RUNNING" else program.state.lower()
-    return Row(program.name, state, program.pid, int(time.time()) - program.since if program.pid else 0, waiting)
+    uptime = int(time.time()) - program.since if program.pid else 0
+    return status.row(program.name, state, program.pid, uptime, found)
 
 
 def log_lines(config: Settings, name: str | None, *, follow: bool) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from switchyard.runtime.counts import Counts
 
 #: Tells a person what is being done.
 Say = Callable[[str], None]
@@ -12,7 +16,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Row:
     """A program of the deployment. `waiting` is the messages in a worker's queue, for the consumer the events in the broker
-    and the workflows to be published; None for any other program, and for what cannot be read.
+    and the workflows to be published; `held` those that workers have taken; `oldest_s` how long the first of the queue has waited.
+    None for any other program, and for what cannot be read.
     """
 
     name: str
@@ -20,9 +25,22 @@ class Row:
     pid: int
     uptime_s: int
     waiting: int | None
+    held: int | None = None
+    oldest_s: float | None = None
 
 
-def refused_events(number: int) -> str:
-    """A sentence while refused events are kept; empty when there are none."""
-    are = "event is" if number == 1 else "events are"
-    return f"{number:,} refused {are} kept: make refused" if number else ""
+def row(name: str, state: str, pid: int, uptime_s: int, found: Counts) -> Row:
+    """A row of what a runtime knows of a program and of what Redis has for it."""
+    return Row(name, state, pid, uptime_s, found.waiting.get(name), found.held.get(name), found.oldest_s.get(name))
+
+
+def kept(refused: int, set_aside: int) -> list[str]:
+    """A sentence for each kind of what was kept because it could not be done."""
+    return [
+        f"{number:,} {one if number == 1 else many}: make {target}"
+        for number, one, many, target in (
+            (refused, "refused event is kept", "refused events are kept", "refused"),
+            (set_aside, "message is set aside", "messages are set aside", "dead-letters"),
+        )
+        if number
+    ]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from switchyard.errors import RuntimeRefusal, SwitchyardError
 from switchyard.health import program_name, queue_name
 from switchyard.queues import Queues
-from switchyard.runtime import choice, placeholders, preflight
+from switchyard.runtime import choice, placeholders, preflight, status
 from switchyard.runtime import counts as counts_of
 from switchyard.runtime.counts import Counts
 from switchyard.runtime.docker import acl, base_images, folders, requirements
@@ -207,20 +207,20 @@ def resolve(compose: Compose, name: str) -> str:
     raise SwitchyardError(f"There is no queue or program {name!r} in this deployment. Expected one of: {known}.")
 
 
-def rows(config: Settings) -> tuple[list[Row], int]:
-    """Every container as a row, and how many refused events are kept. Raises SwitchyardError when the deployment is not up."""
+def rows(config: Settings) -> tuple[list[Row], list[str]]:
+    """Every container as a row, and what was kept because it could not be done. Raises SwitchyardError when the deployment is not up."""
     compose = Compose(config)
     containers = compose.containers()
     if not containers:
         raise SwitchyardError("The deployment is not up; run `make up`.")
     found = counts(containers, [container.service for container in containers])
-    return [_row(container, found) for container in containers], found.refused
+    return [_row(container, found) for container in containers], status.kept(found.refused, found.set_aside)
 
 
 def _row(container: Container, found: Counts) -> Row:
     state = "ready" if is_ready(container) else container.health or container.state
     uptime = int(time.time()) - container.since if container.pid else 0
-    return Row(container.service, state, container.pid, uptime, found.waiting.get(container.service))
+    return status.row(container.service, state, container.pid, uptime, found)
 
 
 def counts(containers: Sequence[Container], services: Sequence[str]) -> Counts:

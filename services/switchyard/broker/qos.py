@@ -1,0 +1,53 @@
+"""The credit of a leased channel, and the ways in which a message is settled."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kombu.transport.virtual.base import QoS as VirtualQoS
+
+from switchyard.broker import stock
+from switchyard.worker import stopping
+
+
+class QoS(stock.QoS):
+    """The credit of a channel; what was fetched is recorded already."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """A message is handed on. Only a weak reference is kept: a message that nobody has any more is no longer leased."""
+        if self.channel.leases.owns(delivery_tag):
+            self.channel.leases.hand_on(delivery_tag, message)
+            VirtualQoS.append(self, None, delivery_tag)
+        else:  # one that was asked for by itself (basic_get) is recorded by kombu's rules
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Done with; from any thread or greenlet."""
+        if not self.channel.leases.owns(delivery_tag):
+            return super().ack(delivery_tag)
+        self.channel.leases.settle("ack", delivery_tag)
+        return VirtualQoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
+        """Back to the queue, as lost with its process, or set aside. A stop is no loss."""
+        if not self.channel.leases.owns(delivery_tag):
+            return super().reject(delivery_tag, requeue)
+        if not requeue:
+            self.channel.leases.settle("aside", delivery_tag, "rejected")
+        else:
+            self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
+        return VirtualQoS.ack(self, delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """A channel closes. Its messages go back if this process ends; a worker that only reconnects goes on with them."""
+        del client
+        if stopping.is_set() or "celery.worker.worker" not in sys.modules:
+            for tag in reversed(list(self._delivered or ())):
+                if tag in self.channel.leases.held:
+                    self.channel.leases.settle("head", tag)
+        if self._delivered:
+            self._delivered.clear()
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """The keeper does."""
