@@ -5,6 +5,8 @@ The names are Celery's own: https://docs.celeryq.dev/en/stable/userguide/configu
 
 from __future__ import annotations
 
+import socket
+
 from switchyard import hooks, queue, routing
 from switchyard.settings import settings
 
@@ -41,6 +43,11 @@ task_acks_late = True
 task_reject_on_worker_lost = True
 worker_cancel_long_running_tasks_on_connection_loss = False
 
+# Who is gone without a word: the kernel ends a connection from which nothing was heard for so long, in milliseconds and twice in
+# seconds. Not every system can all of it. `socket_timeout` is for a Redis that is there, and slow; a worker that was cut off
+# would wait that long for each of its connections in turn.
+_silence = {"TCP_USER_TIMEOUT": 10_000, "TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2}
+
 # Redis away is no reason to exit: a worker waits for it.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
@@ -56,6 +63,7 @@ broker_transport_options = {
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
+    "socket_keepalive_options": {getattr(socket, k): v for k, v in _silence.items() if hasattr(socket, k)},
     "health_check_interval": 25,
     # kombu's ten connections are too few for greenlets that acknowledge at once: acks would be lost.
     "max_connections": 2 * max(q.slots for q in _queues.by_name.values()) + 20,

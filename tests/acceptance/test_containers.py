@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,8 @@ def test_the_demo_does_the_same_in_containers(containers):
 
 def test_what_does_not_do_its_work_is_unhealthy_and_well_again_by_itself(containers):
     """A stuck worker, ones that are cut off, a clock that hangs, doors that do not reach Redis: each within a minute. What
-    works is never called sick, and nothing is started anew.
+    works is never called sick, and nothing is started anew. Who comes back has another address, so that none of its
+    connections lives again.
     """
     before, network = begun(containers), f"{containers.project}_broker"
     stopped = [
@@ -141,6 +143,7 @@ def test_what_does_not_do_its_work_is_unhealthy_and_well_again_by_itself(contain
     ]
     cut_off = ["worker-default", "worker-sales_report_queue", "consumer", "producer"]
     sick = {*cut_off, "worker-coupons_report_queue", "clock"}
+    addresses = {name: address(containers, name, network) for name in cut_off}
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     for name in cut_off:
@@ -156,10 +159,17 @@ def test_what_does_not_do_its_work_is_unhealthy_and_well_again_by_itself(contain
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        for name in cut_off:
+        # Docker gives the lowest address that is free: those that had the highest come first.
+        for name in sorted(cut_off, key=addresses.__getitem__, reverse=True):
             docker("network", "connect", network, containers.container(name))
+    assert [name for name in cut_off if address(containers, name, network) == addresses[name]] == []
     eventually(lambda: set(health(containers).values()) == {"healthy"}, "all to be healthy again")
     assert begun(containers) == before
+
+
+def address(up, service: str, network: str) -> IPv4Address:
+    """A service's address in this network."""
+    return IPv4Address(inspected(up)[service]["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def worker_process(up, service: str) -> int:
