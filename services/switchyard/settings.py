@@ -10,13 +10,15 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from switchyard.errors import ConfigError, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
+#: URLs of one Redis or Valkey server, whose transport is ours; others are left to kombu's.
+ONE_SERVER = ("redis://", "rediss://", "redis+socket://")
 
 S = TypeVar("S", bound="EnvironmentSettings")
 
@@ -175,6 +177,17 @@ class Settings(EnvironmentSettings):
             urlsplit(value.get_secret_value() if value else "")
         except ValueError:  # whose message may show the password
             raise ValueError("expected a URL, in whose password [ ] / @ # are %5B %5D %2F %40 %23") from None
+        return value
+
+    @field_validator("celery_broker_url")
+    @classmethod
+    def _leased_from_one_server(cls, value: SecretStr | None, given: ValidationInfo) -> SecretStr | None:
+        urls = value.get_secret_value().split(";") if value else []  # several to fail over between
+        if given.data.get("broker_transport") == "leased" and not all(url.startswith(ONE_SERVER) for url in urls):
+            raise ValueError(
+                "expected redis:// or rediss://, since leases need one server with all keys, no cluster and no sentinels; "
+                "or set BROKER_TRANSPORT=stock, with kombu's own rules of delivery"
+            )
         return value
 
     @field_validator("timezone")

@@ -23,6 +23,8 @@ from switchyard.logs import get_logger
 
 #: Messages in one fetch.
 FETCH_MOST = 64
+#: Messages that a worker without a bound on what it reserves may hold.
+HOLD_MOST = 2000
 #: Seconds a settlement, or a little credit, waits for company.
 LINGER_S = 0.003
 #: Seconds the consumer may hand messages on before it lets the loop have its turn.
@@ -139,7 +141,9 @@ class Channel(stock.Channel):
     def _room(self) -> int:
         """How many messages may be fetched."""
         credit = self.qos.can_consume_max_estimate() if self.qos.can_consume() else 0
-        return max(0, min(FETCH_MOST if credit is None else credit, FETCH_MOST) - len(self._arrived))
+        if credit is None:  # no bound; but each lease is renewed every second
+            credit = HOLD_MOST - len(self.leases.held)
+        return max(0, min(credit, FETCH_MOST) - len(self._arrived))
 
     def turn(self) -> tuple[int, float]:
         """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
@@ -213,6 +217,10 @@ class Channel(stock.Channel):
         except Exception as exc:  # noqa: BLE001  anybody may publish anything
             leases.settle("aside", tag, _unreadable(exc))
             return
+        if tag in leases.suspects and message["headers"].get("eta"):
+            # It may wait in this worker for hours before it could harm anybody, and would keep the other suspects waiting.
+            leases.suspects.discard(tag)
+            self._hungry = True
         if queue in self._no_ack:
             leases.settle("ack", tag)
         self._arrived.append((queue, message))

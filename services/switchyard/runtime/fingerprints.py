@@ -15,7 +15,9 @@ from switchyard.report import Report
 from switchyard.settings import ROOT, Settings, is_ours
 
 #: What every process that publishes or consumes is started with.
-EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes"}
+EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes", "broker_transport"}
+#: What workers read besides, whatever their queue.
+OF_WORKERS = {"broker_lease", "max_deliveries"}
 #: What those read besides that take events in. What the file of tokens holds is none of it: that is read again at a change.
 OF_DOOR = {
     "producer": {"log_level", "api_port", "api_hosts", "api_tokens_file", "artefacts_dir"},
@@ -35,7 +37,8 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     queue = queue_name(program)
     if queue is not None:
         # How much may wait is the doors' to know. The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
-        return [*common, config.celery_app, _not_ours(), queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
+        own = config.model_dump(mode="json", include=OF_WORKERS)
+        return [*common, own, config.celery_app, _not_ours(), queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
                 *_of_report(config, queues.report_of(queue))]  # fmt: skip
     if program in OF_DOOR:
         own = config.model_dump(mode="json", include=OF_DOOR[program])
