@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 
 from switchyard import hooks, queue, routing
-from switchyard.settings import ONE_SERVER, settings
+from switchyard.settings import settings
 
 hooks.connect()
 
@@ -17,8 +17,7 @@ _queues = routing.current_queues()
 _own = _queues[_config.queue] if _config.queue else None
 
 broker_url = _config.broker_url()
-# Another kind of broker, such as sentinel://, has kombu's own; settings.py refuses it unless that is wanted.
-if broker_url.startswith(ONE_SERVER):
+if _config.broker_is_one_server():
     _module = {"leased": "transport", "stock": "stock"}[_config.broker_transport]
     broker_transport = f"switchyard.broker.{_module}:Transport"
 result_backend = _config.result_backend_url()

@@ -17,8 +17,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from switchyard.errors import ConfigError, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
-#: URLs of one Redis or Valkey server, whose transport is ours; others are left to kombu's.
-ONE_SERVER = ("redis://", "rediss://", "redis+socket://")
+#: URLs of one Redis or Valkey server, for which our transports are made.
+_ONE_SERVER = ("redis://", "rediss://", "redis+socket://")
 
 S = TypeVar("S", bound="EnvironmentSettings")
 
@@ -183,7 +183,7 @@ class Settings(EnvironmentSettings):
     @classmethod
     def _leased_from_one_server(cls, value: SecretStr | None, given: ValidationInfo) -> SecretStr | None:
         urls = value.get_secret_value().split(";") if value else []  # several to fail over between
-        if given.data.get("broker_transport") == "leased" and not all(url.startswith(ONE_SERVER) for url in urls):
+        if given.data.get("broker_transport") == "leased" and not all(url.startswith(_ONE_SERVER) for url in urls):
             raise ValueError(
                 "expected redis:// or rediss://, since leases need one server with all keys, no cluster and no sentinels; "
                 "or set BROKER_TRANSPORT=stock, with kombu's own rules of delivery"
@@ -202,6 +202,10 @@ class Settings(EnvironmentSettings):
     def broker_url(self) -> str:
         """The broker's URL with its password. Raises ConfigError while no deployment has been brought up."""
         return self._redis_url(self.celery_broker_url, database=0)
+
+    def broker_is_one_server(self) -> bool:
+        """Whether the broker has our transports; another kind, such as sentinel://, has kombu's own."""
+        return self.broker_url().startswith(_ONE_SERVER)
 
     def result_backend_url(self) -> str:
         """The URL of results and workflow records, with its password. Raises as `broker_url` does."""

@@ -211,11 +211,33 @@ def test_a_re_route_into_no_queue_is_refused(load: Callable[..., ModuleType]) ->
 
 
 def test_a_worker_takes_its_own_queues_imports_and_prefetch(load: Callable[..., ModuleType]) -> None:
-    """A publisher has neither; the core's own tasks are imported by all."""
+    """A publisher has none of its own; the core's own tasks are imported by all."""
     publisher, sales, default = load(), load(QUEUE="sales_queue"), load(QUEUE="default")
     assert [m.imports for m in (publisher, default)] == [["switchyard.workflows.tasks"]] * 2
     assert sales.imports == ["switchyard.workflows.tasks", "sales.tasks"]
-    assert [m.worker_prefetch_multiplier for m in (publisher, sales, default)] == [1, 1, 2]
+    assert [m.worker_prefetch_multiplier for m in (publisher, sales, default)] == [1, 1, 1]
+    assert load(QUEUE="default", QUEUES__DEFAULT__PREFETCH="4").worker_prefetch_multiplier == 4
+
+
+@pytest.mark.parametrize(("prefetch", "multiplier"), [("", 2), ("1", 2), ("3", 3), ("0", 0)])
+def test_a_green_worker_of_the_stock_transport_reserves_two_messages_per_slot_at_least(
+    load: Callable[..., ModuleType], prefetch: str, multiplier: int
+) -> None:
+    """kombu's green poller starves with one. No bound stays none, and no other pool nor transport needs it."""
+    found = load(BROKER_TRANSPORT="stock", QUEUE="default", QUEUES__DEFAULT__PREFETCH=prefetch)
+    assert found.worker_prefetch_multiplier == multiplier
+    assert load(QUEUE="sales_queue", QUEUES__SALES_QUEUE__PREFETCH="1").worker_prefetch_multiplier == 1
+
+
+@pytest.mark.parametrize(("chosen", "module"), [("", "transport"), ("leased", "transport"), ("stock", "stock")])
+def test_the_transport_is_leased_unless_the_stock_one_is_wanted(
+    load: Callable[..., ModuleType], chosen: str, module: str
+) -> None:
+    """One setting goes back, and takes the lease's settings along to where they are not read."""
+    found = load(BROKER_TRANSPORT=chosen, BROKER_LEASE="7", MAX_DELIVERIES="3")
+    assert found.broker_transport == f"switchyard.broker.{module}:Transport"
+    options = found.broker_transport_options
+    assert (options["lease"], options["max_deliveries"]) == (7, 3)
 
 
 def test_a_worker_of_no_queue_is_refused(load: Callable[..., ModuleType]) -> None:

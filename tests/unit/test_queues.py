@@ -63,9 +63,7 @@ BAD_TABLES = [
     ({"memory": "512m"}, "queues.a.memory: expected a number and a unit"),
     ({"memory": "0M"}, "queues.a.memory: expected a number and a unit"),
     ({"memory": "1.5G"}, "queues.a.memory: expected a number and a unit"),
-    # a green worker with one message per slot polls every two seconds
-    ({"pool": "gevent", "prefetch": 1}, "queues.a.prefetch: one message per slot makes a gevent worker poll"),
-    ({"pool": "eventlet", "prefetch": 1}, "queues.a.prefetch: one message per slot makes a eventlet worker poll"),
+    # 0 is no bound; less is nothing
     ({"prefetch": -1}, "queues.a.prefetch: input should be greater than or equal to 0, got -1"),
     # a bound lets something through
     ({"max_waiting": 0}, "queues.a.max_waiting: input should be greater than or equal to 1, got 0"),
@@ -198,7 +196,7 @@ def test_every_key_is_either_shape_or_run_time() -> None:
     [
         # a queue that is none, close to one or not
         ({"sales": {"concurrency": "1"}}, "QUEUES__SALES__CONCURRENCY: there is no queue 'sales'. Did you mean 'sales_queue'?"),
-        ({"zzz": {"concurrency": "1"}}, "QUEUES__ZZZ__CONCURRENCY: there is no queue 'zzz'. Expected one of: default, sales_queue."),
+        ({"zzz": {"concurrency": "1"}}, "QUEUES__ZZZ__CONCURRENCY: there is no queue 'zzz'. Expected one of: default, sales_queue, threads_queue."),
         # a key that is none
         ({"sales_queue": {"concurency": "1"}}, "QUEUES__SALES_QUEUE__CONCURENCY: unknown key. Did you mean 'concurrency'?"),
         ({"sales_queue": {"name": "x"}}, "QUEUES__SALES_QUEUE__NAME: unknown key."),
@@ -206,12 +204,12 @@ def test_every_key_is_either_shape_or_run_time() -> None:
         ({"sales_queue": {"concurrency": "x"}}, "QUEUES__SALES_QUEUE__CONCURRENCY: input should be a valid integer"),
         ({"sales_queue": {"autoscale": "1"}}, 'QUEUES__SALES_QUEUE__AUTOSCALE: expected "most,least" slots'),
         # a value that does not suit the file's pool
-        ({"sales_queue": {"prefetch": "1"}}, "QUEUES__SALES_QUEUE__PREFETCH: one message per slot makes a gevent worker poll"),
+        ({"threads_queue": {"autoscale": "2,1"}}, "QUEUES__THREADS_QUEUE__AUTOSCALE: the threads pool cannot scale"),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_refused_by_its_variable(overrides: dict[str, dict[str, str]], sentence: str) -> None:
     """The sentence names the variable as it was typed, not a key of the file."""
-    said = refusal(overrides, queues={"sales_queue": {"pool": "gevent"}})
+    said = refusal(overrides, queues={"sales_queue": {}, "threads_queue": {"pool": "threads"}})
     assert sentence in said
     assert "queues.toml" not in said
 
@@ -385,10 +383,7 @@ def test_queues_cannot_be_changed_once_they_are_read() -> None:
 
 
 def test_what_is_derived_is_in_order_for_any_queue() -> None:
-    """drain < stop_wait < stop_grace; time_limit < chunk_time_limit < visibility_timeout; slots are the most that run at once.
-
-    What cannot be handed back is waited for as long as it may take.
-    """
+    """drain < stop_wait < stop_grace; time_limit < chunk_time_limit < visibility_timeout; slots are the most that run at once."""
     dice = random.Random(3)
     for _ in range(MANY):
         tables = {}
@@ -403,7 +398,6 @@ def test_what_is_derived_is_in_order_for_any_queue() -> None:
         found = parsed(queues=tables)
         for queue in found.by_name.values():
             assert queue.drain < queue.stop_wait < queue.stop_grace
-            assert queue.hands_back or queue.chunk_time_limit < queue.stop_wait
             assert 2 * queue.time_limit < queue.chunk_time_limit < found.visibility_timeout
         for name, table in tables.items():
             assert found[name].slots == (32 if "autoscale" in table else table["concurrency"])
@@ -412,20 +406,20 @@ def test_what_is_derived_is_in_order_for_any_queue() -> None:
 @pytest.mark.parametrize(
     ("table", "multiplier"),
     [
-        # one per slot where a process takes it
+        # one per slot on every pool
         ({"pool": "prefork"}, 1),
         ({"pool": "threads"}, 1),
         ({"pool": "solo"}, 1),
-        # two where the poller is green and would starve
-        ({"pool": "gevent"}, 2),
-        ({"pool": "eventlet"}, 2),
+        ({"pool": "gevent"}, 1),
+        ({"pool": "eventlet"}, 1),
         # what is said counts, no bound too
+        ({"pool": "gevent", "prefetch": 1}, 1),
         ({"pool": "gevent", "prefetch": 0}, 0),
         ({"pool": "gevent", "prefetch": 4}, 4),
         ({"pool": "prefork", "prefetch": 1}, 1),
     ],
 )
-def test_prefetch_suits_the_pool_unless_it_is_set(table: dict[str, Any], multiplier: int) -> None:
+def test_a_slot_has_one_message_unless_prefetch_says_otherwise(table: dict[str, Any], multiplier: int) -> None:
     """`worker_prefetch_multiplier` is derived, and can be said."""
     assert parsed(queues={"a": table})["a"].prefetch_multiplier == multiplier
 

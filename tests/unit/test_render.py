@@ -136,7 +136,7 @@ def test_each_queue_has_a_program_and_they_differ_only_in_what_they_must() -> No
 def test_the_stop_signal_goes_to_the_main_process_and_the_kill_to_the_group() -> None:
     """SIGTERM to the group would kill prefork children in mid-task; after the wait nothing may be left."""
     text = supervisor.programs(some(a={"drain": 600}, b={"pool": "gevent", "time_limit": 60}))
-    for name, wait in (("worker-default", 75), ("worker-a", 615), ("worker-b", 145)):
+    for name, wait in (("worker-default", 75), ("worker-a", 615), ("worker-b", 75)):
         found = program(text, name)
         assert (found["stopsignal"], found["stopasgroup"], found["killasgroup"]) == ("TERM", "false", "true")
         assert int(found["stopwaitsecs"]) == wait
@@ -234,11 +234,10 @@ def services(text: str) -> dict[str, dict[str, Any]]:
     [
         # the defaults: drain and a margin; the queue's memory and a container's own
         ({}, "75", "85s", "576m", 1),
-        # prefork hands back at the end of drain, however long a task may take
+        # every pool hands back at the end of drain, however long a task may take
         ({"drain": 600, "time_limit": 9000}, "615", "625s", "576m", 1),
         ({"drain": 0.5}, "16", "26s", "576m", 1),
-        # other pools wait for a whole chunk
-        ({"pool": "gevent", "time_limit": 60}, "145", "155s", "576m", 1),
+        ({"pool": "gevent", "time_limit": 9000}, "75", "85s", "576m", 1),
         ({"pool": "threads", "drain": 900, "time_limit": 60}, "915", "925s", "576m", 1),
         # limits, in whole megabytes and parts of a processor
         ({"memory": "2G", "cpus": 2.5}, "75", "85s", "2112m", 2.5),

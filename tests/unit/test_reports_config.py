@@ -290,8 +290,8 @@ def test_a_bad_report_name_is_refused(name: str) -> None:
         ({"reports": sales(), "queues": {"sales_report_queue": {"zzz": 1}}}, "queues.sales_report_queue.zzz: unknown key."),
         ({"reports": sales(), "queues": {"sales_report_queue": 3}}, "queues.sales_report_queue: expected a table of keys, got 3."),
         # two layers that do not suit each other: the one that says the refused key
-        ({"defaults": {"pool": "gevent"}, "reports": sales(prefetch=1)}, "reports.sales.prefetch: one message per slot makes a gevent worker poll"),
-        ({"defaults": {"prefetch": 1}, "queues": {"default": {"prefetch": 2}}, "reports": sales(pool="gevent")}, "defaults.prefetch: one message per slot"),
+        ({"defaults": {"pool": "threads"}, "reports": sales(autoscale="2,1")}, "reports.sales.autoscale: the threads pool cannot scale"),
+        ({"defaults": {"autoscale": "2,1"}, "queues": {"default": {"concurrency": 2}}, "reports": sales(pool="threads")}, "defaults.autoscale: the threads pool cannot scale"),
     ],
 )  # fmt: skip
 def test_a_refused_value_is_named_where_it_was_given(source: dict[str, Any], sentence: str) -> None:

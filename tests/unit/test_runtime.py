@@ -589,6 +589,9 @@ def test_a_program_of_ours_runs_in_this_process_and_ends_with_its_supervisor(
         ({"log_format": "json"}, True),
         ({"redis_port": 9}, True),
         ({"task_routes": {"a": "b"}}, True),
+        ({"broker_transport": "stock"}, True),
+        ({"broker_lease": 9}, True),
+        ({"max_deliveries": 9}, True),
         # another queue, and what no worker looks at
         ({"other": {"a": {}}}, False),
         ({"flower_port": 9}, False),
@@ -620,6 +623,9 @@ def test_a_worker_is_outdated_by_its_own_config_only(config: Settings, change: d
         # every process finds Redis by its port, and publishers and workers agree about routes
         ("producer consumer clock flower redis", {"redis_port": 9}),
         ("producer consumer clock flower", {"task_routes": {"a": "b"}}),
+        ("producer consumer clock flower", {"broker_transport": "stock"}),
+        # only who holds messages has leases
+        ("", {"broker_lease": 9, "max_deliveries": 9}),
         # what is read again when it changes
         ("", {"api_tokens": "# changed"}),
     ],

@@ -211,7 +211,7 @@ def test_a_secret_file_that_cannot_be_used_is_refused(
 def test_no_secret_is_shown_by_the_settings_themselves(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither as text nor as a dump."""
     for name in SECRETS:
-        monkeypatch.setenv(name.upper(), "hush")
+        monkeypatch.setenv(name.upper(), "redis://:hush@a/0")
     found = Settings.load()
     assert "hush" not in f"{found} {found!r} {found.model_dump()} {found.model_dump_json()}"
 
@@ -227,7 +227,11 @@ def test_no_secret_is_shown_by_the_settings_themselves(own_environment: Path, mo
         ("REDIS_PORT", "0", "REDIS_PORT: input should be greater than or equal to 1, got '0'."),
         ("FLOWER_PORT", "65536", "FLOWER_PORT: input should be less than or equal to 65535, got '65536'."),
         ("WORKFLOW_EXPIRES", "5", "WORKFLOW_EXPIRES: input should be greater than or equal to 3600, got '5'."),
+        ("BROKER_LEASE", "4.9", "BROKER_LEASE: input should be greater than or equal to 5, got '4.9'."),
+        ("BROKER_LEASE", "3601", "BROKER_LEASE: input should be less than or equal to 3600, got '3601'."),
+        ("MAX_DELIVERIES", "0", "MAX_DELIVERIES: input should be greater than or equal to 1, got '0'."),
         # one of a few words
+        ("BROKER_TRANSPORT", "kombu", "BROKER_TRANSPORT: input should be 'leased' or 'stock', got 'kombu'."),
         ("LOG_LEVEL", "info", "LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL', got 'info'."),
         ("LOG_FORMAT", "xml", "LOG_FORMAT: input should be 'auto', 'console' or 'json', got 'xml'."),
         ("DEMO", "maybe", "DEMO: input should be a valid boolean, unable to interpret input, got 'maybe'."),
@@ -310,6 +314,46 @@ def test_a_given_url_is_taken_as_it_is(
     monkeypatch.setenv("CELERY_RESULT_BACKEND", backend)
     found = Settings.load()
     assert (found.broker_url(), found.result_backend_url()) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        # sentinels, one of several, and what only looks like a Redis
+        "sentinel://:hush@a:26379/0",
+        "redis://:hush@a/0;sentinel://:hush@b:26379",
+        "redis+sentinel://:hush@a/0",
+        # a cluster
+        "redis+cluster://:hush@a/0",
+        "rediss+cluster://:hush@a/0",
+        # another kind of broker, or none
+        "amqp://hush@a//",
+        "hush",
+    ],
+)
+def test_a_broker_of_several_servers_is_refused_unless_its_rules_are_kombus(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A lease is one step in one server with all keys. The sentence has the way out, and no password."""
+    monkeypatch.setenv("CELERY_BROKER_URL", url)
+    said = refusal()
+    assert said.startswith("CELERY_BROKER_URL: expected redis:// or rediss://, since leases need one server")
+    assert said.endswith("or set BROKER_TRANSPORT=stock, with kombu's own rules of delivery.")
+    assert "hush" not in said
+    monkeypatch.setenv("BROKER_TRANSPORT", "stock")
+    assert Settings.load().broker_url() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a/0", "rediss://a/0", "redis+socket:///run/redis.sock", "redis://a/0;rediss://b/0"]
+)
+def test_a_broker_of_one_server_is_leased_from(
+    own_environment: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """By whatever way it is reached; results may be elsewhere, on any kind of backend."""
+    monkeypatch.setenv("CELERY_BROKER_URL", url)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "sentinel://a:26379/0")
+    assert (Settings.load().broker_transport, Settings.load().broker_url()) == ("leased", url)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +466,8 @@ def test_a_commented_line_of_the_example_is_the_default(own_environment: Path, m
                 monkeypatch.setenv(name.upper(), commented[name.upper()])
                 assert (name, getattr(cls.load(), name)) == (name, default)
                 checked.add(name)
-    own = {"demo", "redis_port", "workflow_expires", "config_dir", "timezone", "flower_port", "log_format", "state_dir"}
+    own = {"demo", "redis_port", "workflow_expires", "config_dir", "timezone", "flower_port", "log_format", "state_dir",
+           "broker_transport", "broker_lease", "max_deliveries"}  # fmt: skip
     assert {*own, "artefacts_dir", "api_tokens_file", "api_port", "api_hosts"} <= checked
 
 

@@ -1,4 +1,4 @@
-"""Which brokers get our transport, and that it is still kombu's Redis transport to everybody else. No network."""
+"""Which brokers get our transports, and that they are still kombu's Redis transport to everybody else. No network."""
 
 from __future__ import annotations
 
@@ -12,43 +12,66 @@ from redis import SSLConnection
 
 from switchyard.errors import Unroutable
 
-OURS = "switchyard.broker.transport:Transport"
+LEASED, STOCK = "switchyard.broker.transport:Transport", "switchyard.broker.stock:Transport"
+BOTH = pytest.mark.parametrize("transport", [LEASED, STOCK])
 
 
 @pytest.mark.parametrize(
-    ("url", "expected"),
+    ("url", "chosen", "expected"),
     [
-        # Redis, plain and over TLS
-        ("redis://:secret@127.0.0.1:1/0", OURS),
-        ("rediss://:secret@127.0.0.1:1/0?ssl_cert_reqs=required", OURS),
+        # Redis, plain, over TLS, or by a socket of this machine
+        ("redis://:secret@127.0.0.1:1/0", "leased", LEASED),
+        ("rediss://:secret@127.0.0.1:1/0?ssl_cert_reqs=required", "leased", LEASED),
+        ("redis+socket:///run/redis.sock", "leased", LEASED),
         # several to fail over between are one kind
-        ("redis://127.0.0.1:1/0;redis://127.0.0.1:2/0", OURS),
-        # kombu has transports of their own for these
-        ("sentinel://127.0.0.1:1/0", "None"),
-        ("redis+socket:///run/redis.sock", "None"),
+        ("redis://127.0.0.1:1/0;redis://127.0.0.1:2/0", "leased", LEASED),
+        # with kombu's rules, nothing vanishes either
+        ("redis://:secret@127.0.0.1:1/0", "stock", STOCK),
+        ("rediss://:secret@127.0.0.1:1/0?ssl_cert_reqs=required", "stock", STOCK),
+        # kombu has a transport of its own for it
+        ("sentinel://127.0.0.1:1/0", "stock", "None"),
     ],
 )
 def test_an_app_has_our_transport_where_the_broker_is_a_redis(
-    config_dir: Path, python: Callable[..., str], url: str, expected: str
+    config_dir: Path, python: Callable[..., str], url: str, chosen: str, expected: str
 ) -> None:
     """Told by the URL, whose own choice another kind of broker keeps."""
     (config_dir / "queues.toml").touch()
     code = "from switchyard.producer import app; print(app.conf.broker_transport)"
-    assert python(code, CELERY_BROKER_URL=url, CELERY_RESULT_BACKEND="redis://127.0.0.1:1/1").strip() == expected
+    extra = {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/1", "BROKER_TRANSPORT": chosen}
+    assert python(code, **extra).strip() == expected
 
 
-def test_a_rediss_url_still_means_tls() -> None:
+@BOTH
+def test_a_rediss_url_still_means_tls(transport: str) -> None:
     """The scheme's options reach the sockets."""
-    with Connection("rediss://127.0.0.1:1/0?ssl_cert_reqs=required", transport=OURS) as connection:
+    with Connection("rediss://127.0.0.1:1/0?ssl_cert_reqs=required", transport=transport) as connection:
         channel_class = connection.transport.Channel
         assert connection.ssl
         assert issubclass(channel_class.connection_class_ssl, SSLConnection)
 
 
-def test_it_is_a_redis_to_celery() -> None:
+@BOTH
+def test_it_is_a_redis_to_celery(transport: str) -> None:
     """Celery broadcasts task events, and stops prefetching, for drivers it knows by this name."""
-    with Connection("redis://127.0.0.1:1/0", transport=OURS) as connection:
+    with Connection("redis://127.0.0.1:1/0", transport=transport) as connection:
         assert (connection.transport.driver_type, connection.transport.driver_name) == ("redis", "redis")
+
+
+@BOTH
+def test_a_connection_that_is_made_and_not_used_starts_nothing(python: Callable[..., str], transport: str) -> None:
+    """Neither a thread nor an open file: a publisher has no leases to keep."""
+    code = f"""
+import os, threading
+from kombu import Connection
+files = lambda: len(os.listdir("/proc/self/fd"))
+before = files()
+for _ in range(20):
+    with Connection("redis://127.0.0.1:1/0", transport={transport!r}) as connection:
+        connection.transport.Channel
+print(threading.active_count(), files() - before)
+"""
+    assert python(code).split()[0] == "1"
 
 
 def test_the_error_survives_the_way_out_of_a_prefork_child() -> None:
