@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from kombu import Connection, Exchange, Producer, Queue
+from kombu import Connection, Exchange, Message, Producer, Queue
 from structlog.testing import CapturingLogger
 from tests.support import Server
 
 from switchyard.broker.events_queue import events_queue
 from switchyard.errors import Unroutable
 
-TRANSPORT = "switchyard.broker.transport:Transport"
+LEASED, STOCK = "switchyard.broker.transport:Transport", "switchyard.broker.stock:Transport"
 UNROUTABLE = (
     "No queue is bound to the exchange 'events' for the routing key 'product.updated'; the message was not sent."
 )
@@ -24,15 +24,16 @@ QUEUES = '[queues.default]\ntasks = ["*"]\npool = "{pool}"\nconcurrency = 2\ntim
 
 
 @contextmanager
-def connected(server: Server, transport: str | None = TRANSPORT, **options: object) -> Iterator[Connection]:
+def connected(server: Server, transport: str | None = LEASED, **options: object) -> Iterator[Connection]:
     url = server.environment["CELERY_BROKER_URL"]
     with Connection(url, transport=transport, transport_options=options) as connection:
         yield connection
 
 
-@pytest.fixture
-def connection(redis_server: Server) -> Iterator[Connection]:
-    with connected(redis_server) as opened:
+@pytest.fixture(params=[LEASED, STOCK], ids=["leased", "stock"])
+def connection(redis_server: Server, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """By each of our transports."""
+    with connected(redis_server, request.param) as opened:
         yield opened
     redis_server.client(0).flushall()
 
@@ -83,8 +84,8 @@ def test_the_next_publish_after_a_flushall_raises_until_somebody_declares(connec
     assert redis_server.client(0).llen("events") == 1
 
 
-def test_the_stock_transport_drops_what_ours_refuses(redis_server):
-    """What this is for. When it fails, kombu has learned it, and ours may go."""
+def test_kombus_own_transport_drops_what_ours_refuse(redis_server):
+    """What this is for. When it fails, kombu has learned it."""
     queue = events_queue()
     with connected(redis_server, transport=None) as stock:
         producer = stock.Producer()
@@ -143,9 +144,12 @@ print(app.connection_for_write().transport.driver_type)
     assert deployment.server.client(0).llen("default") == 1
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_a_worker_answers_and_outlives_whoever_does_not_wait(deployment, pool):
+@pytest.mark.parametrize(
+    ("pool", "transport"), [("prefork", "leased"), ("gevent", "leased"), ("threads", "leased"), ("prefork", "stock")]
+)
+def test_a_worker_answers_and_outlives_whoever_does_not_wait(deployment, pool, transport):
     """ping and inspect are answered; a reply that nobody waits for any more is no error of the worker's."""
+    deployment.environment["BROKER_TRANSPORT"] = transport
     deployment.queues(QUEUES.format(pool=pool) + "events = true\n")
     worker = deployment.start_worker()
     ask = "import json; from switchyard.producer import app; control = app.control"
@@ -166,8 +170,10 @@ def test_a_worker_answers_and_outlives_whoever_does_not_wait(deployment, pool):
     assert "No queue is bound" not in log
 
 
-def test_a_task_event_reaches_who_listens_to_events(deployment):
-    """Task events are broadcast under our transport as under kombu's own, so Flower sees them."""
+@pytest.mark.parametrize("transport", ["leased", "stock"])
+def test_a_task_event_reaches_who_listens_to_events(deployment, transport):
+    """Task events are broadcast under our transports as under kombu's own, so Flower sees them."""
+    deployment.environment["BROKER_TRANSPORT"] = transport
     deployment.queues(QUEUES.format(pool="solo") + "events = true\n")
     deployment.start_worker()
     code = """
@@ -189,11 +195,11 @@ print(len(found))
 
 
 @pytest.mark.parametrize("kind", ["direct", "topic"])
-def test_a_message_goes_back_to_its_queue_without_any_binding(redis_server, kind):
+def test_a_message_of_the_stock_transport_goes_back_to_its_queue_without_any_binding(redis_server, kind):
     """Rejected, or given back when its consumer ends, or after its time, by a process that never heard of its exchange."""
     client = redis_server.client(0)
     orders = Queue("orders", Exchange("orders", type=kind), routing_key="order.*" if kind == "topic" else "order.made")
-    with connected(redis_server, visibility_timeout=0, unacked_restore_throttle=1) as connection:
+    with connected(redis_server, STOCK, visibility_timeout=0, unacked_restore_throttle=1) as connection:
         producer = connection.Producer()
         for number in range(3):
             producer.publish(number, exchange=orders.exchange, routing_key="order.made", declare=[orders])
@@ -204,7 +210,7 @@ def test_a_message_goes_back_to_its_queue_without_any_binding(redis_server, kind
             client.delete("_kombu.binding.orders")
             seen[0][1].requeue()
             assert client.hlen("unacked") == 1
-            with connected(redis_server, visibility_timeout=0, unacked_restore_throttle=1) as other:
+            with connected(redis_server, STOCK, visibility_timeout=0, unacked_restore_throttle=1) as other:
                 other.default_channel.qos.restore_visible(interval=1)
     assert client.hlen("unacked") == 0
     assert client.llen("orders") == 3
@@ -212,10 +218,34 @@ def test_a_message_goes_back_to_its_queue_without_any_binding(redis_server, kind
     client.flushall()
 
 
+@pytest.mark.parametrize("kind", ["direct", "topic"])
+def test_a_leased_message_goes_back_to_its_queue_without_any_binding(redis_server, kind):
+    """Requeued, or given back when its consumer ends, by a process that never heard of its exchange; in order."""
+    client = redis_server.client(0)
+    orders = Queue("orders", Exchange("orders", type=kind), routing_key="order.*" if kind == "topic" else "order.made")
+    with connected(redis_server) as publisher:
+        for number in range(3):
+            publisher.Producer().publish(number, exchange=orders.exchange, routing_key="order.made", declare=[orders])
+    as_published = client.lrange("orders", 0, -1)
+    with connected(redis_server) as connection:
+        seen: list[Message] = []
+        with connection.Consumer([orders], callbacks=[lambda _, message: seen.append(message)]):
+            while len(seen) < 3:
+                connection.drain_events(timeout=5)
+            client.delete("_kombu.binding.orders")
+            assert client.hlen("unacked") == 3
+            seen[0].requeue()
+    assert client.hlen("unacked") == client.zcard("unacked_index") == 0
+    last, *others = client.lrange("orders", 0, -1)
+    assert others == as_published[:2]  # the next to be fetched is on the right
+    assert last == as_published[2].replace("{", '{"x-deliveries": 1, ', 1)
+    client.flushall()
+
+
 def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_server, monkeypatch):
     """Its record names an exchange only. While that matches nothing, the message stays, and the others still go back."""
     client, log = redis_server.client(0), CapturingLogger()
-    monkeypatch.setattr("switchyard.broker.transport.log", log)
+    monkeypatch.setattr("switchyard.broker.stock.log", log)
     orders = Queue("orders", Exchange("orders", type="direct"), routing_key="order.made")
     bills = Queue("bills", Exchange("bills", type="direct"), routing_key="bill")
     with connected(redis_server, transport=None) as stock:
@@ -224,7 +254,7 @@ def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_ser
             assert queue(stock.default_channel).get() is not None
         stock.default_channel.do_restore = False  # as if it had been killed
     client.delete("_kombu.binding.orders")
-    with connected(redis_server, visibility_timeout=0) as ours:
+    with connected(redis_server, STOCK, visibility_timeout=0) as ours:
         ours.default_channel.qos.restore_visible(interval=1)
         assert (client.hlen("unacked"), client.llen("orders"), client.llen("bills")) == (1, 0, 1)
         assert [call.args for call in log.calls] == [("message_not_put_back",)]
