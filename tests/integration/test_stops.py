@@ -1,12 +1,15 @@
-"""A stop loses nothing and runs nothing twice: what ends within `drain` is done, the rest goes back at once or is waited for."""
+"""A stop loses nothing and runs nothing twice: what ends within `drain` is done, the rest goes back at once."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import subprocess
 import time
 
+import pytest
 from tests.support import PATIENCE, Deployment, eventually
 
 QUEUE = """
@@ -18,6 +21,15 @@ concurrency = {slots}
 time_limit = 60
 drain = {drain}
 """
+
+
+SEND = """
+from switchyard.producer import app
+for task, args in {tasks!r}:
+    app.send_task(task, args=args, queue={queue!r})
+"""
+#: What a message begins with that was lost with its worker.
+COUNTED = '{"x-deliveries"'
 
 
 def queues(drain: float, pool: str = "prefork", name: str = "default", slots: int = 2) -> str:
@@ -39,7 +51,17 @@ def stop(worker: subprocess.Popen[bytes]) -> float:
 
 
 def nothing_is_held(deployment: Deployment) -> bool:
-    return deployment.server.client(0).hlen("unacked") == 0
+    client = deployment.server.client(0)
+    return client.hlen("unacked") == client.zcard("unacked_index") == 0
+
+
+def in_queue(deployment: Deployment, queue: str) -> list[str]:
+    """The messages that wait, the next one first."""
+    return list(reversed(deployment.server.client(0).lrange(queue, 0, -1)))
+
+
+def arguments(message: str) -> list[object]:
+    return list(json.loads(base64.b64decode(json.loads(message)["body"]))[0])
 
 
 def test_a_prefork_worker_hands_back_what_outlives_its_drain(deployment: Deployment) -> None:
@@ -79,12 +101,13 @@ def test_a_prefork_worker_whose_tasks_end_in_time_does_not_wait_for_the_end_of_i
     assert nothing_is_held(deployment)
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads", "solo"])
 def test_an_item_that_is_handed_back_again_and_again_is_not_taken_for_one_that_kills_its_worker(
-    deployment: Deployment, workflow
+    deployment: Deployment, workflow, pool: str
 ) -> None:
-    """More often than a chunk may be lost. It ends when it has begun as often as that; the item before it, once."""
+    """More often than a chunk or a message may be lost. It ends when it has begun as often as that; the item before it, once."""
     stops = 7
-    deployment.queues(queues(drain=0))
+    deployment.queues(queues(0, pool, slots=1 if pool == "solo" else 2))
     worker, started = deployment.start_worker(), None
     for begins in range(2, stops + 2):
         started = started or workflow(
@@ -92,10 +115,13 @@ def test_an_item_that_is_handed_back_again_and_again_is_not_taken_for_one_that_k
         )
         eventually(lambda begins=begins: len(noted(deployment, "begun")) >= begins, "the item to begin")
         stop(worker)
+        assert nothing_is_held(deployment)
+        assert [message for message in in_queue(deployment, "default") if message.startswith(COUNTED)] == []
         worker = deployment.start_worker()
     done = started.wait()
     assert (done["state"], done["failed"], done["total"]) == ("done", 0, 2)
     assert noted(deployment, "begun").count("quick") == 1
+    assert "Traceback" not in deployment.log().read_text()
 
 
 def test_a_start_and_a_callback_that_are_handed_back_fail_no_workflow(deployment: Deployment, workflow) -> None:
@@ -114,8 +140,43 @@ def test_a_start_and_a_callback_that_are_handed_back_fail_no_workflow(deployment
     eventually(lambda: calling_back.fields()["joins"] == "1", "the callback to run again")
 
 
-def test_a_worker_that_cannot_hand_back_waits_for_its_tasks_beyond_drain(deployment: Deployment) -> None:
+@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+def test_every_other_pool_hands_back_what_outlives_its_drain_and_ends(deployment: Deployment, pool: str) -> None:
+    """Tasks that sleep and tasks that compute: first in their queue, in order and uncounted, and next to run. None is waited for."""
+    slots = 1 if pool == "solo" else 2
+    deployment.queues(queues(2, pool, pool, slots=slots))
+    tasks = [("last", ("sleeps", 300)), ("compute", ("computes", 300)), ("last", ("third", 0)), ("last", ("fourth", 0))]
+    if pool == "solo":
+        tasks.pop(0)
+    worker = deployment.start_worker(pool)
+    deployment.python(SEND.format(tasks=tasks, queue=pool))
+    eventually(lambda: len(noted(deployment, "begun")) == slots, "its slots to be full")
+    stop(worker)
+    assert noted(deployment, "ended") == []
+    assert nothing_is_held(deployment)
+    waiting = in_queue(deployment, pool)
+    assert [args[0] for args in map(arguments, waiting)] == [task[1][0] for task in tasks]
+    assert [message for message in waiting if message.startswith(COUNTED)] == []
+
+    deployment.start_worker(pool)
+    eventually(lambda: len(noted(deployment, "begun")) == 2 * slots, "the same to run on the next worker")
+    assert sorted(noted(deployment, "begun")) == sorted(2 * [task[1][0] for task in tasks[:slots]])
+
+
+def test_a_solo_worker_stops_in_the_middle_of_a_call_that_nothing_interrupts(deployment: Deployment) -> None:
+    """Its only thread never comes back to Celery's loop, which would have to hear of the stop."""
+    deployment.queues(queues(1, "solo", slots=1))
+    worker = deployment.start_worker()
+    deployment.send("last", "sleeps", 300)
+    eventually(lambda: noted(deployment, "begun"), "it to begin")
+    stop(worker)
+    assert nothing_is_held(deployment)
+    assert len(in_queue(deployment, "default")) == 1
+
+
+def test_a_worker_of_the_stock_transport_waits_for_its_tasks_beyond_drain(deployment: Deployment) -> None:
     """gevent, threads, solo: killed, their messages would be back only after the visibility timeout."""
+    deployment.environment["BROKER_TRANSPORT"] = "stock"
     pools = ("gevent", "threads", "solo")
     deployment.queues("".join(queues(1, pool, pool, slots=1 if pool == "solo" else 2) for pool in pools))
     workers = deployment.start_workers(*pools)
