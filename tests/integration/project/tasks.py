@@ -131,3 +131,12 @@ def compute(name, seconds):
 def block(name, seconds):
     note("begun", name)
     get_original("time", "sleep")(seconds)  # on gevent, nothing else runs meanwhile
+
+
+@shared_task(name="gate")
+def gate(name):
+    """Runs until the file is there that its worker waits for."""
+    note("begun", name)
+    while not (FOLDER / f"open_{os.environ.get('GATE', '')}").exists():
+        time.sleep(0.05)
+    note("ended", name)

@@ -1,0 +1,240 @@
+"""Leases of real workers: what runs keeps its message however long it takes, and what is lost with its worker runs elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from tests.support import ROOT, Deployment, eventually
+
+LEASE = 5
+POOLS = ("prefork", "gevent", "threads", "solo")
+QUEUE = """
+[queues.{name}]
+tasks = ["{name}.*"]
+imports = ["project.tasks"]
+pool = "{pool}"
+concurrency = {slots}
+prefetch = {prefetch}
+time_limit = 300
+drain = 0
+"""
+SEND = """
+from switchyard.producer import app
+for queue, task, *args in {messages!r}:
+    app.send_task(task, args=args, queue=queue)
+"""
+
+
+def tables(slots: int = 1, prefetch: int = 1, names: tuple[str, ...] = POOLS) -> str:
+    return "".join(
+        QUEUE.format(name=name, pool=name, slots=1 if name == "solo" else slots, prefetch=prefetch) for name in names
+    )
+
+
+@pytest.fixture
+def leased(deployment: Deployment) -> Deployment:
+    deployment.environment["BROKER_LEASE"] = str(LEASE)
+    return deployment
+
+
+def send(deployment: Deployment, *messages: tuple[object, ...]) -> None:
+    """Each a queue, a task and its arguments."""
+    deployment.python(SEND.format(messages=messages))
+
+
+def noted(deployment: Deployment, name: str) -> list[str]:
+    file = deployment.folder / name
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def held(deployment: Deployment) -> int:
+    client = deployment.server.client(0)
+    return max(client.hlen("unacked"), client.zcard("unacked_index"))
+
+
+def in_queue(deployment: Deployment, queue: str) -> list[str]:
+    """The messages that wait, the next one first."""
+    return list(reversed(deployment.server.client(0).lrange(queue, 0, -1)))
+
+
+def name_of(message: str) -> str:
+    """The first argument of its task."""
+    return json.loads(base64.b64decode(json.loads(message)["body"]))[0][0]
+
+
+def open_gate(deployment: Deployment, gate: str = "") -> None:
+    (deployment.folder / f"open_{gate}").touch()
+
+
+def signal_all(workers: dict[str, subprocess.Popen[bytes]], number: int) -> None:
+    for worker in workers.values():
+        os.killpg(worker.pid, number)
+
+
+def nothing_set_aside(deployment: Deployment) -> bool:
+    return deployment.server.client(0).zcard("switchyard:dead_letters") == 0
+
+
+def swept_after(deployment: Deployment, what: str) -> None:
+    """Wait until leases have been watched for longer than one, from some moment after this."""
+    client = deployment.server.client(0)
+    asked = client.time()[0]
+
+    def swept() -> bool:
+        clock = {key: float(value) for key, value in client.hgetall("switchyard:clock").items()}
+        return bool(clock) and clock["seen"] > max(clock["since"], asked) + LEASE + 1
+
+    eventually(swept, f"leases to be watched for a whole one after {what}")
+
+
+def test_a_task_that_takes_longer_than_three_leases_runs_once_on_every_pool(leased: Deployment) -> None:
+    """Beside an idle worker that would take it: tasks that sleep, compute, or block what runs all others."""
+    leased.queues(tables())
+    leased.start_workers(*POOLS)
+    seconds = 3 * LEASE + 2
+    send(
+        leased,
+        ("prefork", "last", "prefork", seconds),
+        ("gevent", "block", "gevent", seconds),
+        ("threads", "compute", "threads", seconds),
+        ("solo", "compute", "solo", seconds),
+    )
+    eventually(lambda: len(noted(leased, "begun")) == len(POOLS), "all to begin")
+    leased.start_workers(*POOLS)
+    eventually(lambda: held(leased) == 0, "all to be acknowledged", 120)
+    assert sorted(noted(leased, "begun")) == sorted(POOLS)
+    assert [in_queue(leased, pool) for pool in POOLS] == [[]] * len(POOLS)
+
+
+def test_what_a_killed_worker_ran_and_had_reserved_runs_elsewhere_in_order(leased: Deployment) -> None:
+    """On every pool, put back by the worker of another queue: in front of what it never had, and counted once."""
+    leased.queues(tables(slots=2, prefetch=2) + tables(names=("default",)).replace('pool = "default"', 'pool = "solo"'))
+    workers = leased.start_workers(*POOLS)
+    leased.start_worker()
+    has = {pool: 2 if pool == "solo" else 4 for pool in POOLS}
+    send(leased, *((pool, "gate", f"{pool}{number}") for pool in POOLS for number in range(6)))
+    eventually(lambda: held(leased) == sum(has.values()), "every worker to have what it may")
+    eventually(lambda: len(noted(leased, "begun")) == 7, "every slot to be full")
+    running = noted(leased, "begun")
+    signal_all(workers, signal.SIGKILL)
+    eventually(lambda: held(leased) == 0, "all to be put back")
+    for pool in POOLS:
+        waiting = in_queue(leased, pool)
+        assert [name_of(message) for message in waiting] == [f"{pool}{number}" for number in range(6)]
+        counted = [message.startswith('{"x-deliveries": 1, ') for message in waiting]
+        assert counted == [True] * has[pool] + [False] * (6 - has[pool])
+
+    open_gate(leased)
+    leased.start_workers(*POOLS)
+    eventually(lambda: len(noted(leased, "ended")) == 6 * len(POOLS), "all to run")
+    eventually(lambda: held(leased) == 0, "all to be acknowledged")
+    assert sorted(noted(leased, "begun")) == sorted([*running, *noted(leased, "ended")])
+    assert len(set(noted(leased, "ended"))) == 6 * len(POOLS)
+    assert nothing_set_aside(leased)
+
+
+def test_a_worker_that_wakes_up_after_its_lease_settles_nothing_of_the_next_owners(leased: Deployment) -> None:
+    """It was stopped in mid-task. Its task ends, and its acknowledgement is of a delivery that is over; it goes on with others."""
+    leased.queues(tables())
+    leased.environment["GATE"] = "first"
+    first = leased.start_workers(*POOLS)
+    send(leased, *((pool, "gate", pool) for pool in POOLS))
+    eventually(lambda: len(noted(leased, "begun")) == len(POOLS), "all to begin")
+    signal_all(first, signal.SIGSTOP)
+    leased.environment["GATE"] = "second"
+    second = leased.start_workers(*POOLS)
+    eventually(lambda: len(noted(leased, "begun")) == 2 * len(POOLS), "all to begin elsewhere")
+
+    signal_all(first, signal.SIGCONT)
+    open_gate(leased, "first")
+    eventually(lambda: sorted(noted(leased, "ended")) == sorted(POOLS), "the first runs to end")
+    # The others are full: only these take them, and acknowledge in the order in which tasks have ended.
+    send(leased, *((pool, "last", f"{pool} after", 0) for pool in POOLS))
+    eventually(lambda: len(noted(leased, "ended")) == 2 * len(POOLS), "what comes after to end")
+    eventually(lambda: held(leased) == len(POOLS), "what comes after to be acknowledged")
+    owners = [tag.split(".")[-2] for tag in leased.server.client(0).hkeys("unacked")]
+    assert sorted(owners) == sorted(str(worker.pid) for worker in second.values())
+
+    open_gate(leased, "second")
+    eventually(lambda: held(leased) == 0, "the second runs to be acknowledged")
+    assert sorted(noted(leased, "begun")) == sorted([*POOLS, *POOLS, *(f"{pool} after" for pool in POOLS)])
+    assert [in_queue(leased, pool) for pool in POOLS] == [[]] * len(POOLS)
+    assert nothing_set_aside(leased)
+
+
+def test_nothing_runs_twice_because_redis_did_not_answer_for_two_leases(own_deployment: Deployment) -> None:
+    """Nobody could renew. Also after it has been killed and started again; tasks that ran go on."""
+    own_deployment.environment["BROKER_LEASE"] = str(LEASE)
+    pools, server = ("prefork", "gevent", "threads"), own_deployment.server
+    own_deployment.queues(tables(names=pools))
+    workers = [*own_deployment.start_workers(*pools).values()]
+    send(own_deployment, *((pool, "gate", pool) for pool in pools))
+    eventually(lambda: len(noted(own_deployment, "begun")) == len(pools), "all to begin")
+    workers += own_deployment.start_workers(*pools).values()
+    leases_end = server.client().time()[0] + 2 * LEASE
+
+    os.kill(server.process.pid, signal.SIGSTOP)
+    eventually(lambda: subprocess.check_output(["date", "+%s"]) > str(leases_end).encode(), "two leases to pass")
+    os.kill(server.process.pid, signal.SIGCONT)
+    swept_after(own_deployment, "the pause")
+    server.kill()
+    server.start()
+    swept_after(own_deployment, "the restart")
+    assert held(own_deployment) == len(pools)
+
+    open_gate(own_deployment)
+    eventually(lambda: held(own_deployment) == 0, "all to be acknowledged")
+    assert sorted(noted(own_deployment, "begun")) == sorted(noted(own_deployment, "ended")) == sorted(pools)
+    assert [worker.poll() for worker in workers] == [None] * len(workers)
+
+
+def test_a_worker_goes_on_after_redis_has_been_emptied_or_has_lost_its_scripts(leased: Deployment) -> None:
+    """FLUSHALL, SCRIPT FLUSH: what is published next runs, and is acknowledged; and remote control still works."""
+    pools = ("prefork", "gevent", "threads")
+    leased.queues(tables(names=pools))
+    workers, server = leased.start_workers(*pools), leased.server.client(0)
+    for number, command in enumerate(("SCRIPT FLUSH", "FLUSHALL", "SCRIPT FLUSH"), start=1):
+        server.execute_command(command)
+        send(leased, *((pool, "last", f"{pool}{number}", 0) for pool in pools))
+        eventually(lambda n=number: len(noted(leased, "ended")) == n * len(pools), f"all to run after {command}")
+        eventually(lambda: held(leased) == 0, "all to be acknowledged")
+    assert len(set(noted(leased, "begun"))) == len(noted(leased, "begun")) == 3 * len(pools)
+
+    control = "from switchyard.producer import app; control = app.control"
+    assert leased.python(f"{control}; print(len(control.inspect(timeout=10, limit=3).ping()))") == "3"
+    cancel = "{}; [control.cancel_consumer(q, reply=True, timeout=10, limit=3) for q in {!r}]"
+    leased.python(cancel.format(control, pools))
+    send(leased, *((pool, "last", f"{pool} later", 0) for pool in pools))
+    assert [len(in_queue(leased, pool)) for pool in pools] == [1, 1, 1]
+    add = "{}; [control.add_consumer(q, reply=True, timeout=10, limit=1, destination=[f'{{q}}@' + {!r}]) for q in {!r}]"
+    leased.python(add.format(control, os.uname().nodename, pools))
+    eventually(lambda: len(noted(leased, "ended")) == 4 * len(pools), "what waited to run")
+    eventually(lambda: held(leased) == 0, "all to be acknowledged")
+    assert [worker.poll() for worker in workers.values()] == [None] * len(pools)
+
+
+def test_a_worker_that_may_not_listen_says_so_in_a_sentence(own_deployment: Deployment) -> None:
+    """A user of somebody's Redis without CLIENT TRACKING, by which idle workers wait: what is missing, and the way out."""
+    own_deployment.server.client().execute_command(
+        "ACL", "SETUSER", "w", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"
+    )
+    own_deployment.environment["CELERY_BROKER_URL"] = f"redis://w:pw@127.0.0.1:{own_deployment.server.port}/0"
+    own_deployment.queues(tables())
+    log = own_deployment.log("prefork")
+    with log.open("ab") as file:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "switchyard", "worker"], env={**own_deployment.environment, "QUEUE": "prefork"},
+            cwd=ROOT, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    own_deployment.workers.append(worker)
+    eventually(lambda: "client|tracking" in log.read_text().lower() or worker.poll() is not None, "it to say something")
+    said = log.read_text()
+    assert "client|tracking" in said.lower()
+    assert "BROKER_TRANSPORT=stock" in said
+    assert "Traceback" not in said
