@@ -26,3 +26,16 @@ def real_thread() -> tuple[Callable[..., Any], Callable[[float], None]]:
     import time  # noqa: PLC0415  as the others: not the name that a monkey has patched
 
     return _thread.start_new_thread, time.sleep
+
+
+def caller() -> Callable[[Callable[[], object]], None]:
+    """How a thread of the operating system has something called where the process' connections belong: on gevent by a greenlet
+    of this thread's hub, soon, elsewhere by a thread of its own. Neither waits for it.
+    """
+    if detect_environment() == "gevent":
+        import gevent  # noqa: PLC0415  only where it is what runs the tasks
+
+        hub = gevent.get_hub()
+        return lambda function: hub.loop.run_callback_threadsafe(gevent.spawn, function)
+    start_thread, _ = real_thread()
+    return lambda function: start_thread(function, ())

@@ -20,6 +20,7 @@ from switchyard.broker.leases import Leases
 from switchyard.broker.qos import QoS
 from switchyard.broker.server import check_server
 from switchyard.logs import get_logger
+from switchyard.worker import stopping
 
 #: Messages in one fetch.
 FETCH_MOST = 64
@@ -139,7 +140,9 @@ class Channel(stock.Channel):
             raise
 
     def _room(self) -> int:
-        """How many messages may be fetched."""
+        """How many messages may be fetched; none by a worker that stops."""
+        if stopping.is_set():
+            return 0
         credit = self.qos.can_consume_max_estimate() if self.qos.can_consume() else 0
         if credit is None:  # no bound; but each lease is renewed every second
             credit = HOLD_MOST - len(self.leases.held)

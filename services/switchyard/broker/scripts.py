@@ -7,7 +7,7 @@ from pathlib import Path
 #: Ids of set-aside messages by the time when they were; each has a hash of its own, DEAD_LETTER + id.
 DEAD_LETTERS, DEAD_LETTER = "switchyard:dead_letters", "switchyard:dead_letter:"
 #: When a worker was last heard of, by the server's clock, and since when that clock has run without a gap.
-CLOCK = "switchyard:clock"
+CLOCK = "switchyard:lease_clock"
 #: Each worker that lives: when it last said so, and what it holds.
 WORKERS = "switchyard:workers"
 #: What a message that was lost begins with, and how often it was.

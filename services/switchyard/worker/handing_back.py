@@ -18,7 +18,7 @@ from celery.worker.state import active_requests
 from switchyard.broker.keeper import keepers
 from switchyard.logs import get_logger
 from switchyard.queue import Queue
-from switchyard.threads import real_thread
+from switchyard.threads import caller, real_thread
 from switchyard.worker import stopping
 
 #: Seconds for the last words: what is logged, and what is not to be counted as lost.
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 def prepare(queue: Queue) -> None:
     """Have this worker, `queue.drain` seconds after it is told to stop, give back what it runs by then."""
-    start_thread, sleep = real_thread()
+    (start_thread, sleep), call = real_thread(), caller()
     begun: list[str] = []
 
     def begin(how: str, **_: Any) -> None:
@@ -43,7 +43,7 @@ def prepare(queue: Queue) -> None:
         if queue.pool == "prefork":
             _end_children()
         elif keepers():  # the stock transport gives nothing back that runs; its worker waits until it is killed
-            _leave(start_thread, sleep)
+            _leave(call, sleep)
 
     signals.worker_shutting_down.connect(begin, weak=False)
 
@@ -58,25 +58,30 @@ def _end_children() -> None:
         os.kill(os.getpid(), signal.SIGQUIT)
 
 
-def _leave(start_thread: Callable[..., Any], sleep: Callable[[float], None]) -> None:
-    for keeper in keepers():
-        keeper.leases.consuming.clear()
-        keeper.leases.hand_back()
-        keeper.flush()
-    said: list[bool] = []
+def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float], None]) -> None:
+    tasks, said = _running(), []
+    _give_back()
 
     def say() -> None:
         try:
             for forget in list(stopping.handed_back):
                 forget()
-            log.warning("tasks_handed_back", tasks=_running())
+            log.warning("tasks_handed_back", tasks=tasks)
         finally:
             said.append(True)
 
-    # By another thread: a task may hold what either of them waits for, and this one must end the process.
-    start_thread(say, ())
+    # By somebody else: a task may hold what either of them waits for, and this thread must end the process.
+    call(say)
     for _ in range(int(LAST_WORDS_S * 20)):
         if said:
             break
         sleep(0.05)
+    _give_back()  # what was on its way here
     os._exit(0)
+
+
+def _give_back() -> None:
+    for keeper in keepers():
+        keeper.leases.consuming.clear()
+        keeper.leases.hand_back()
+        keeper.flush()
