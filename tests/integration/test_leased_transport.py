@@ -168,7 +168,7 @@ def test_no_key_is_without_the_prefix(server: Server) -> None:
             take(1)[0][1].requeue()
     keys = server.client(0).keys()
     assert [key for key in keys if not key.startswith("fork:")] == []
-    assert {"fork:orders", "fork:switchyard:dead_letters", "fork:switchyard:clock"} <= set(keys)
+    assert {"fork:orders", "fork:switchyard:dead_letters", "fork:switchyard:lease_clock"} <= set(keys)
 
 
 def test_a_consumer_goes_on_after_its_scripts_were_flushed(server: Server) -> None:

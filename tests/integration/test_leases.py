@@ -87,7 +87,7 @@ def swept_after(deployment: Deployment, what: str) -> None:
     asked = client.time()[0]
 
     def swept() -> bool:
-        clock = {key: float(value) for key, value in client.hgetall("switchyard:clock").items()}
+        clock = {key: float(value) for key, value in client.hgetall("switchyard:lease_clock").items()}
         return bool(clock) and clock["seen"] > max(clock["since"], asked) + LEASE + 1
 
     eventually(swept, f"leases to be watched for a whole one after {what}")

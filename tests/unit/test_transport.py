@@ -10,7 +10,11 @@ import pytest
 from kombu import Connection
 from redis import SSLConnection
 
+from switchyard.broker import scripts
 from switchyard.errors import Unroutable
+from switchyard.events import refused
+from switchyard.producer import clock
+from switchyard.workflows import record
 
 LEASED, STOCK = "switchyard.broker.transport:Transport", "switchyard.broker.stock:Transport"
 BOTH = pytest.mark.parametrize("transport", [LEASED, STOCK])
@@ -72,6 +76,14 @@ for _ in range(20):
 print(threading.active_count(), files() - before)
 """
     assert python(code).split()[0] == "1"
+
+
+def test_no_key_of_the_transports_is_somebody_elses() -> None:
+    """Results, records and the schedules' memory are in the same database where only a broker is named."""
+    of_leases = (scripts.DEAD_LETTERS, scripts.DEAD_LETTER, scripts.CLOCK, scripts.WORKERS)
+    others = (record.OPEN, record.INDEX, record.OUTBOX, record.WAKE, refused.REFUSED, clock.MEMORY)
+    assert len({*of_leases, *others}) == len(of_leases) + len(others)
+    assert not any(key.startswith("switchyard:workflow") for key in of_leases)
 
 
 def test_the_error_survives_the_way_out_of_a_prefork_child() -> None:
