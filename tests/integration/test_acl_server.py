@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from tests.support import Server, missing
+from tests.support import ROOT, Deployment, Server, eventually, missing
 
 from switchyard.broker.events_queue import PRIORITY_LISTS
 from switchyard.errors import ConfigError
@@ -129,6 +129,10 @@ def test_no_role_may_do_what_none_of_them_needs(server: Guarded, role: str, comm
             "SET unacked_mutex 1", "SMEMBERS _kombu.binding.default", "GET celery-task-meta-x", "SETEX celery-task-meta-y 9 x",
             "PUBLISH celery-task-meta-y x", "HSET switchyard:workflow:x state done", "LLEN events", "INFO",
             "SADD _kombu.binding.reply.celery.pidbox x", "LPUSH u-u.reply.celery.pidbox x",
+            # leases: scripts, the doorbell, and keys of their own
+            "SCRIPT LOAD return{}", "EVAL return{redis.call('RPOP',KEYS[1]),redis.call('HSET',KEYS[2],'tag','message')} 2 default unacked",
+            "CLIENT TRACKING ON NOLOOP", "ZADD unacked_index XX 1 tag", "HSET switchyard:workers x y", "HSET switchyard:lease_clock seen 1",
+            "HSET switchyard:dead_letter:x reason y", "ZADD switchyard:dead_letters 1 x", "RPUSH default x",
             "PUBLISH /0.celeryev/worker.heartbeat x", "PSUBSCRIBE /0.celery.pidbox",
         ]),
         # a producer: it writes to queues and counts them, reads events, and has the record
@@ -214,4 +218,44 @@ def test_transactions_and_scripts_of_a_role_outlive_the_server(tmp_path: Path) -
         server.start()
         assert sorted(server.client().keys()) == ["default", "switchyard:a", "switchyard:b", "unacked"]
     finally:
+        server.kill()
+
+
+QUEUES = """
+[queues.default]
+tasks = ["*"]
+imports = ["project.tasks"]
+pool = "prefork"
+[queues.sales_report_queue]
+tasks = ["sales.*"]
+imports = ["project.tasks"]
+pool = "gevent"
+"""
+
+
+@pytest.mark.parametrize("transport", ["leased", "stock"])
+def test_workers_and_publishers_work_as_their_roles(tmp_path: Path, transport: str) -> None:
+    """Every pool's worker, by either transport, with no right beyond those of the file."""
+    server = guarded(tmp_path)
+    deployment = Deployment(server, tmp_path, "project.celery:app", ROOT / "tests" / "integration")
+    deployment.environment["BROKER_TRANSPORT"] = transport
+    deployment.queues(QUEUES)
+
+    def become(role: str) -> None:
+        url = f"redis://{role}:{PASSWORDS[role]}@127.0.0.1:{server.port}"
+        deployment.environment |= {"CELERY_BROKER_URL": f"{url}/0", "CELERY_RESULT_BACKEND": f"{url}/1"}
+
+    try:
+        become("worker")
+        deployment.start_workers("default", "sales_report_queue")
+        become("producer")
+        for queue in ("default", "sales_report_queue"):
+            deployment.send("last", queue, 0, queue=queue)
+        ended = tmp_path / "ended"
+        eventually(lambda: ended.exists() and len(ended.read_text().split()) == 2, "both to run")
+        eventually(lambda: server.client().hlen("unacked") == 0, "both to be acknowledged")
+        logs = [deployment.log(queue).read_text() for queue in ("default", "sales_report_queue")]
+        assert not any("permission" in log.lower() for log in logs)
+    finally:
+        deployment.kill_workers()
         server.kill()
