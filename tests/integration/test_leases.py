@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from tests.support import ROOT, Deployment, eventually
+import redis
+from tests.support import ROOT, Deployment, Server, eventually
 
 LEASE = 5
 POOLS = ("prefork", "gevent", "threads", "solo")
@@ -29,6 +31,14 @@ from switchyard.producer import app
 for queue, task, *args in {messages!r}:
     app.send_task(task, args=args, queue=queue)
 """
+
+
+class Cluster(Server):
+    """One server that calls itself a cluster, which has one database only."""
+
+    def client(self, database: int = 0) -> redis.Redis:
+        del database
+        return super().client(0)
 
 
 def tables(slots: int = 1, prefetch: int = 1, names: tuple[str, ...] = POOLS) -> str:
@@ -219,22 +229,44 @@ def test_a_worker_goes_on_after_redis_has_been_emptied_or_has_lost_its_scripts(l
     assert [worker.poll() for worker in workers.values()] == [None] * len(pools)
 
 
-def test_a_worker_that_may_not_listen_says_so_in_a_sentence(own_deployment: Deployment) -> None:
-    """A user of somebody's Redis without CLIENT TRACKING, by which idle workers wait: what is missing, and the way out."""
-    own_deployment.server.client().execute_command(
-        "ACL", "SETUSER", "w", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"
-    )
-    own_deployment.environment["CELERY_BROKER_URL"] = f"redis://w:pw@127.0.0.1:{own_deployment.server.port}/0"
-    own_deployment.queues(tables())
-    log = own_deployment.log("prefork")
+def refused_by(deployment: Deployment) -> str:
+    """What a worker says that has ended, or lives and does not consume."""
+    deployment.queues(tables())
+    log = deployment.log("prefork")
     with log.open("ab") as file:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "switchyard", "worker"], env={**own_deployment.environment, "QUEUE": "prefork"},
+            [sys.executable, "-m", "switchyard", "worker"], env={**deployment.environment, "QUEUE": "prefork"},
             cwd=ROOT, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
-    own_deployment.workers.append(worker)
-    eventually(lambda: "client|tracking" in log.read_text().lower() or worker.poll() is not None, "it to say something")
-    said = log.read_text()
+    deployment.workers.append(worker)
+    eventually(lambda: "BROKER_TRANSPORT=stock" in log.read_text() or worker.poll() is not None, "it to say something")
+    return log.read_text()
+
+
+def test_a_worker_that_may_not_listen_says_so_in_a_sentence(own_deployment: Deployment) -> None:
+    """A user of somebody's Redis without CLIENT TRACKING, by which idle workers wait: what is missing, and the way out."""
+    server = own_deployment.server
+    server.client().execute_command("ACL", "SETUSER", "w", "on", ">pw", "~*", "&*", "+@all", "-client|tracking")
+    own_deployment.environment["CELERY_BROKER_URL"] = f"redis://w:pw@127.0.0.1:{server.port}/0"
+    said = refused_by(own_deployment)
     assert "client|tracking" in said.lower()
     assert "BROKER_TRANSPORT=stock" in said
+    assert "Traceback" not in said
+
+
+def test_a_worker_of_a_cluster_says_so_in_a_sentence(tmp_path: Path) -> None:
+    """Its URL looks like any other; it is told when the worker connects."""
+    server = Cluster(tmp_path, "--cluster-enabled", "yes")
+    server.start()
+    deployment = Deployment(server, tmp_path, "project.celery:app", ROOT / "tests" / "integration")
+    url = f"redis://127.0.0.1:{server.port}/0"
+    deployment.environment |= {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
+    try:
+        server.client().execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        eventually(lambda: "cluster_state:ok" in str(server.client().execute_command("CLUSTER", "INFO")), "the cluster")
+        said = refused_by(deployment)
+    finally:
+        deployment.kill_workers()
+        server.kill()
+    assert "The broker is in cluster mode; leases need one server with all keys" in said
     assert "Traceback" not in said
