@@ -176,13 +176,14 @@ class Channel(stock.Channel):
         """One round trip: settle what there is, fetch what there is room for, and listen for the rest."""
         connection, leases = self._connected(), self.leases
         batch = leases.settled()
-        commands, names = leases.settling(batch, self._digests[0]), []
+        commands, names, first = leases.settling(batch, self._digests[0]), [], -1
         if room:
             queues = self._queue_cycle.consume(len(self.active_queues))
             names = [(queue, self.key(self._q_for_pri(queue, p))) for p in self.priority_steps for queue in queues]
             keys = [key for _, key in names]
             self._lists = tuple(key.encode() for key in keys)
-            arguments = [leases.shift, f"{leases.worker}:", leases.number, room, int(not leases.suspects)]
+            first = leases.expect(room)
+            arguments = [leases.shift, f"{leases.worker}:", first, room, int(not leases.suspects)]
             quoted = [dumps(queue) for queue, _ in names]
             commands.append(
                 ("EVALSHA", self._digests[1], 2 + len(keys), leases.unacked, leases.index, *keys, *arguments, *quoted)
@@ -192,6 +193,7 @@ class Channel(stock.Channel):
             answers = calls(connection, commands)
         except BaseException as exc:
             leases.again(batch)
+            leases.forget(first)
             self._hungry = True
             if isinstance(exc, errors.NoScriptError):  # somebody has flushed them: load them again
                 self._socket = None
@@ -204,29 +206,29 @@ class Channel(stock.Channel):
             self.connection.note_answer()
             more, found = answers[-1][0], answers[-1][1:]
             self._hungry = self._hungry or bool(more)
-            for position, raw in zip(found[::2], found[1::2], strict=True):
-                self._arrive(names[position][0], raw)
+            for number, (position, raw) in enumerate(zip(found[::2], found[1::2], strict=True), first):
+                self._arrive(number, names[position][0], raw)
+            leases.forget(first)
             if not self._hungry:
                 self.on_readable()
 
-    def _arrive(self, queue: str, raw: bytes) -> None:
+    def _arrive(self, number: int, queue: str, raw: bytes) -> None:
         leases = self.leases
-        tag = leases.take(queue, suspect=_deliveries(raw) >= 2)
+        tag = leases.take(number, queue, suspect=_deliveries(raw) >= 2)
         try:
             message = loads(raw.decode())
             message["properties"]["delivery_tag"] = tag
             if message.get(scripts.DELIVERIES):
                 message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
         except Exception as exc:  # noqa: BLE001  anybody may publish anything
-            leases.settle("aside", tag, _unreadable(exc))
-            return
+            return leases.settle("aside", tag, _unreadable(exc))
         if tag in leases.suspects and message["headers"].get("eta"):
             # It may wait in this worker for hours before it could harm anybody, and would keep the other suspects waiting.
             leases.suspects.discard(tag)
             self._hungry = True
         if queue in self._no_ack:
             leases.settle("ack", tag)
-        self._arrived.append((queue, message))
+        return self._arrived.append((queue, message))
 
     def _hand_on(self) -> int:
         """Hand messages on for a slice of time; on the solo pool this runs their tasks."""
@@ -236,12 +238,13 @@ class Channel(stock.Channel):
             self._queue_cycle.rotate(queue)
             try:
                 self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own
+            except self.connection_errors:
+                raise
             except Exception as exc:
-                tag = message["properties"]["delivery_tag"]
-                lease = self.leases.held.get(tag)
-                if lease is None or lease.message is not None:  # it was handed on, and is not to blame
-                    raise
-                self.leases.settle("aside", tag, _unreadable(exc))
+                # Celery looks into a message before it can tell what it is, and stumbles over some. No message may end a worker.
+                log.exception("message_not_taken")
+                if (tag := message["properties"]["delivery_tag"]) in self.leases.held:
+                    self.qos.set_aside(tag, _unreadable(exc))
             handed += 1
             if monotonic() >= until:
                 break

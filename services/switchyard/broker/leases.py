@@ -52,6 +52,7 @@ class Leases:
         #: What this process' tags begin with, new for each process: nobody else settles or renews what has such a tag.
         self.worker = f"{os.uname().nodename}.{self.pid}.{os.urandom(4).hex()}"
         self.number = 0
+        self._expected: dict[int, range] = {}
         self.held: dict[str, Lease] = {}
         #: Those of them that were lost twice or more: each may be what kills its workers.
         self.suspects: set[str] = set()
@@ -85,10 +86,21 @@ class Leases:
         """
         return float(self.lease - self.visibility_timeout)
 
-    def take(self, queue: str, *, suspect: bool) -> str:
-        """The tag of the next message of a fetch."""
-        tag = f"{self.worker}:{self.number}"
-        self.number += 1
+    def expect(self, most: int) -> int:
+        """The first number of a fetch of at most so many messages. None is used twice: if its answer is lost, what it has fetched
+        still lies there under its tags. From now on these are renewed, too: the answer may be there, and nobody free to read it.
+        """
+        first, self.number = self.number, self.number + most
+        self._expected[first] = range(first, self.number)
+        return first
+
+    def forget(self, first: int) -> None:
+        """That fetch has come, or never will."""
+        self._expected.pop(first, None)
+
+    def take(self, number: int, queue: str, *, suspect: bool) -> str:
+        """The tag of a message that has come."""
+        tag = f"{self.worker}:{number}"
         self.held[tag] = Lease(queue)
         if suspect:
             self.suspects.add(tag)
@@ -161,7 +173,8 @@ class Leases:
         said = dumps({queue: count[queue] for queue in {*consumed, *count}})
         keys = (self.unacked, self.index, self.letters, self.clock, self.workers)
         arguments = (self.lease, self.visibility_timeout, SWEEP, self.worker, said, int(forget))
-        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, *(tag for tag in held if tag not in overdue))
+        expected = (f"{self.worker}:{number}" for numbers in list(self._expected.values()) for number in numbers)
+        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, *expected, *(t for t in held if t not in overdue))
 
     def _held(self) -> dict[str, Lease]:
         while True:

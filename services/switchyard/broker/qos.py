@@ -34,10 +34,15 @@ class QoS(stock.QoS):
         if not self.channel.leases.owns(delivery_tag):
             return super().reject(delivery_tag, requeue)
         if not requeue:
-            self.channel.leases.settle("aside", delivery_tag, "rejected")
-        else:
-            self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
+            return self.set_aside(delivery_tag, "rejected")
+        self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
         return VirtualQoS.ack(self, delivery_tag)
+
+    def set_aside(self, delivery_tag: str, reason: str) -> None:
+        """Keep a message, with the reason, where no worker finds it."""
+        self.channel.leases.settle("aside", delivery_tag, reason)
+        if delivery_tag in (self._delivered or ()):  # else it has taken no credit
+            VirtualQoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """A channel closes. Its messages go back if this process ends; a worker that only reconnects goes on with them."""
