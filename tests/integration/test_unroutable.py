@@ -30,12 +30,17 @@ def connected(server: Server, transport: str | None = LEASED, **options: object)
         yield connection
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left(redis_server: Server) -> Iterator[None]:
+    yield
+    redis_server.client(0).flushall()
+
+
 @pytest.fixture(params=[LEASED, STOCK], ids=["leased", "stock"])
 def connection(redis_server: Server, request: pytest.FixtureRequest) -> Iterator[Connection]:
     """By each of our transports."""
     with connected(redis_server, request.param) as opened:
         yield opened
-    redis_server.client(0).flushall()
 
 
 def publish(producer: Producer, **options: object) -> None:
@@ -215,7 +220,6 @@ def test_a_message_of_the_stock_transport_goes_back_to_its_queue_without_any_bin
     assert client.hlen("unacked") == 0
     assert client.llen("orders") == 3
     assert b'"queue"' not in b"".join(part.encode() for part in client.lrange("orders", 0, -1))
-    client.flushall()
 
 
 @pytest.mark.parametrize("kind", ["direct", "topic"])
@@ -239,7 +243,6 @@ def test_a_leased_message_goes_back_to_its_queue_without_any_binding(redis_serve
     last, *others = client.lrange("orders", 0, -1)
     assert others == as_published[:2]  # the next to be fetched is on the right
     assert last == as_published[2].replace("{", '{"x-deliveries": 1, ', 1)
-    client.flushall()
 
 
 def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_server, monkeypatch):
@@ -261,4 +264,3 @@ def test_what_a_stock_worker_fetched_stays_until_its_exchange_is_bound(redis_ser
         orders(ours.default_channel).declare()
         ours.default_channel.qos.restore_visible(interval=1)
         assert (client.hlen("unacked"), client.llen("orders")) == (0, 1)
-    client.flushall()
