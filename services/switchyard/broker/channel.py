@@ -9,11 +9,11 @@ from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 from redis import exceptions as errors
 
-from switchyard.broker import scripts, stock
+from switchyard.broker import reading, scripts, stock
 from switchyard.broker.bell import Bell
 from switchyard.broker.keeper import Keeper, calls, keeper_at
 from switchyard.broker.leases import Leases
@@ -26,14 +26,17 @@ from switchyard.worker import stopping
 FETCH_MOST = 64
 #: Messages that a worker without a bound on what it reserves may hold.
 HOLD_MOST = 2000
-#: Seconds a settlement, or a little credit, waits for company.
-LINGER_S = 0.003
+#: Seconds a settlement, or a little room, waits for company: with nothing else to do, and with messages to hand on.
+LINGER_S, LINGER_BUSY_S = 0.003, 0.02
 #: Seconds the consumer may hand messages on before it lets the loop have its turn.
 SLICE_S = 0.005
 #: Seconds after which it fetches although nothing has rung, which also finds a connection that is dead.
 RECHECK_S = 5.0
 #: Seconds in which Redis must answer: the consumer waits for it, and the worker's loop with it.
 ANSWER_S = 10.0
+
+#: The queue of each list, the lists, and the queues as JSON.
+_Asked = tuple[list[str], list[str], list[str]]
 
 log = get_logger(__name__)
 
@@ -55,6 +58,7 @@ class Channel(stock.Channel):
         self._hungry, self._fetched = True, 0.0
         self._socket: Any = None
         self._lists: tuple[bytes, ...] = ()
+        self._last_asked: tuple[tuple[str, ...], _Asked] = ((), ([], [], []))
         self._has_consumed = False
         self.bell = Bell()
         super().__init__(*args, **kwargs)
@@ -64,7 +68,7 @@ class Channel(stock.Channel):
         """This process' at this broker."""
         return keeper_at(self)
 
-    @property
+    @cached_property
     def leases(self) -> Leases:
         """What it keeps."""
         return self.keeper.leases
@@ -150,13 +154,13 @@ class Channel(stock.Channel):
 
     def turn(self) -> tuple[int, float]:
         """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
-        now, room, waiting = monotonic(), self._room(), self.leases.settlements
+        now, room, waiting, busy = monotonic(), self._room(), self.leases.settlements, bool(self._arrived)
         if now - self._fetched > RECHECK_S:
             self._hungry = True
-        lingered = now - self._fetched >= LINGER_S
-        enough = room >= max(1, (self.qos.prefetch_count or FETCH_MOST) // 4)
-        fetch = self._hungry and room > 0 and (enough or lingered)
-        if fetch or self._must_settle(now):
+        # In batches: as long as there is something to hand on, what there is room for can wait until it is worth a round trip.
+        enough = room >= max(1, (self.qos.prefetch_count or FETCH_MOST) // 2)
+        fetch = self._hungry and room > 0 and (enough or (not busy and now - self._fetched >= LINGER_S))
+        if fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S):
             self._exchange(room if fetch else 0)
         handed = self._hand_on() if self._arrived else 0
         if self._arrived or handed:
@@ -164,27 +168,23 @@ class Channel(stock.Channel):
         self._log_notes()
         return handed, LINGER_S if waiting or (self._hungry and self._room()) else RECHECK_S
 
-    def _must_settle(self, now: float) -> bool:
+    def _must_settle(self, now: float, linger_s: float) -> bool:
         waiting = self.leases.settlements
         try:
-            oldest = waiting[0].when
+            return len(waiting) >= FETCH_MOST or now - waiting[0].when >= linger_s
         except IndexError:
             return False
-        return now - oldest >= LINGER_S or len(waiting) >= FETCH_MOST or bool(self._arrived)
 
     def _exchange(self, room: int) -> None:
         """One round trip: settle what there is, fetch what there is room for, and listen for the rest."""
         connection, leases = self._connected(), self.leases
         batch = leases.settled()
-        commands, names, first = leases.settling(batch, self._digests[0]), [], -1
+        commands, first = leases.settling(batch, self._digests[0]), -1
+        names: list[str] = []
         if room:
-            queues = self._queue_cycle.consume(len(self.active_queues))
-            names = [(queue, self.key(self._q_for_pri(queue, p))) for p in self.priority_steps for queue in queues]
-            keys = [key for _, key in names]
-            self._lists = tuple(key.encode() for key in keys)
+            names, keys, quoted = self._asked(tuple(self._queue_cycle.consume(len(self.active_queues))))
             first = leases.expect(room)
-            arguments = [leases.shift, f"{leases.worker}:", first, room, int(not leases.suspects)]
-            quoted = [dumps(queue) for queue, _ in names]
+            arguments = (leases.shift, f"{leases.worker}:", first, room, int(not leases.suspects))
             commands.append(
                 ("EVALSHA", self._digests[1], 2 + len(keys), leases.unacked, leases.index, *keys, *arguments, *quoted)
             )
@@ -207,21 +207,27 @@ class Channel(stock.Channel):
             more, found = answers[-1][0], answers[-1][1:]
             self._hungry = self._hungry or bool(more)
             for number, (position, raw) in enumerate(zip(found[::2], found[1::2], strict=True), first):
-                self._arrive(number, names[position][0], raw)
+                self._arrive(number, names[position], raw)
             leases.forget(first)
             if not self._hungry:
                 self.on_readable()
 
+    def _asked(self, queues: tuple[str, ...]) -> _Asked:
+        """What to fetch from; most workers ask for the same lists each time."""
+        if self._last_asked[0] != queues:
+            lists = [(queue, self.key(self._q_for_pri(queue, p))) for p in self.priority_steps for queue in queues]
+            names, keys = [queue for queue, _ in lists], [key for _, key in lists]
+            self._last_asked = queues, (names, keys, [dumps(queue) for queue in names])
+            self._lists = tuple(key.encode() for key in keys)
+        return self._last_asked[1]
+
     def _arrive(self, number: int, queue: str, raw: bytes) -> None:
         leases = self.leases
-        tag = leases.take(number, queue, suspect=_deliveries(raw) >= 2)
+        tag = leases.take(number, queue, suspect=reading.deliveries(raw) >= reading.SUSPECT)
         try:
-            message = loads(raw.decode())
-            message["properties"]["delivery_tag"] = tag
-            if message.get(scripts.DELIVERIES):
-                message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+            message = reading.read(raw, tag)
         except Exception as exc:  # noqa: BLE001  anybody may publish anything
-            return leases.settle("aside", tag, _unreadable(exc))
+            return leases.settle("aside", tag, reading.why_not(exc))
         if tag in leases.suspects and message["headers"].get("eta"):
             # It may wait in this worker for hours before it could harm anybody, and would keep the other suspects waiting.
             leases.suspects.discard(tag)
@@ -244,7 +250,7 @@ class Channel(stock.Channel):
                 # Celery looks into a message before it can tell what it is, and stumbles over some. No message may end a worker.
                 log.exception("message_not_taken")
                 if (tag := message["properties"]["delivery_tag"]) in self.leases.held:
-                    self.qos.set_aside(tag, _unreadable(exc))
+                    self.qos.set_aside(tag, reading.why_not(exc))
             handed += 1
             if monotonic() >= until:
                 break
@@ -287,14 +293,3 @@ def _connected(kind: Any, parameters: dict[str, Any], answer_s: float) -> Any:
     connection = kind(**{**parameters, "socket_timeout": answer_s})
     connection.connect()
     return connection
-
-
-def _unreadable(exc: Exception) -> str:
-    return f"no worker can read it: {type(exc).__name__}: {exc}"[:500]
-
-
-def _deliveries(raw: bytes) -> int:
-    """How often a message was lost with its worker."""
-    head = b'{"%s": ' % scripts.DELIVERIES.encode()
-    digits = raw[len(head) : raw.find(b",", len(head))] if raw.startswith(head) else b""
-    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,114 @@
+"""What our transport saves: tasks that do nothing, on it and on kombu's own, in one run.
+
+    make bench B=no_op [ARGS="--rounds 3 --pools solo,gevent --parts rates,idle,wake,herd"]
+
+Runs a Redis and workers of its own; needs no deployment. Both sides have the same settings (acknowledged late, no results, no
+events, no gossip, mingle or heartbeats) and take turns, so that a machine whose speed drifts drifts for both. Four parts: tasks per
+second of a queue that is full; commands per second of a worker that is idle; how long a message waits on an idle system; and how many
+commands one message costs that wakes a herd. Processor time is the worker's: it says what a busy machine's rates blur.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from bench import no_op_commands, no_op_rates, no_op_wake
+from bench.no_op_row import Row
+from bench.no_op_workers import POOLS, SIDES, Worker, out, prepare
+from bench.workers import Bench, bench
+from rich.table import Table
+
+from switchyard.errors import SwitchyardError
+
+#: Pools whose waits are measured: threads take messages as solo does.
+_WAKING = ("solo", "prefork", "gevent")
+
+
+def parts(made: Bench, chosen: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
+    """What can be measured, by name."""
+    waking = [pool for pool in chosen.pools if pool in _WAKING]
+    return {
+        "rates": lambda: no_op_rates.measure(made, chosen.pools, chosen.rounds, chosen.seconds),
+        "idle": lambda: no_op_commands.idle(made, chosen.pools),
+        "wake": lambda: no_op_wake.measure(made, waking, chosen.rounds, chosen.messages),
+        "herd": lambda: no_op_commands.herd(made, chosen.workers),
+    }
+
+
+def measure(made: Bench, chosen: argparse.Namespace) -> list[Row]:
+    """The rows of every part that was chosen. One that cannot be measured says so; the others are."""
+    rows: list[Row] = []
+    for name, part in parts(made, chosen).items():
+        if name not in chosen.parts:
+            continue
+        try:
+            rows += part()
+        except SwitchyardError as exc:
+            print(f"error: {name}: {exc}", file=sys.stderr)
+            made.stop(made.processes[1:])  # all but the server
+            made.client().flushall()
+    return rows
+
+
+def say_transports(made: Bench) -> None:
+    """Which classes are compared, as workers say themselves."""
+    for side in SIDES:
+        worker = Worker(made, side, POOLS["solo"])
+        out.print(f"{side.name}: {worker.transport}")
+        worker.stop()
+
+
+def main() -> int:
+    """Measure and print the table; what is not met is a number, and no error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pools", type=_some_of(POOLS), default=list(POOLS), help="some of " + ",".join(POOLS))
+    all_parts = ("rates", "idle", "wake", "herd")
+    parser.add_argument("--parts", type=_some_of(all_parts), default=all_parts, help="some of " + ",".join(all_parts))
+    parser.add_argument("--seconds", type=float, default=3, help="that a side has for a rate, by turns")
+    parser.add_argument("--messages", type=int, default=300, help="that wake an idle worker, in all rounds together")
+    parser.add_argument("--workers", type=int, default=20, help="of the herd")
+    parser.add_argument("--transport", choices=("leased", "stock"), default="leased", help="which of ours")
+    chosen = parser.parse_args()
+    # Else a kill would leave the server and the workers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = os.getloadavg()[0]
+    with bench() as made:
+        prepare(made, chosen.transport)
+        try:
+            say_transports(made)
+        except SwitchyardError as exc:
+            print(f"error: {exc}", file=sys.stderr)
+            return 1
+        rows = measure(made, chosen)
+        server = made.client().info("server")["redis_version"]
+    table = Table("what", "unit", "ours", "kombu's", "ratio", "required", "met", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row.cells)
+    out.print(table)
+    out.print(
+        f"Medians of {chosen.rounds} rounds and of their ratios; {os.cpu_count()} cores, Python {platform.python_version()}, Redis {server} "
+        f"without persistence; {before:.1f} processes wanted a core before, {os.getloadavg()[1]:.1f} in the last 5 minutes"
+    )
+    return 0
+
+
+def _some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
+    known = list(names)
+
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := set(chosen) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
+        return [name for name in known if name in chosen]
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

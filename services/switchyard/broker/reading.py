@@ -1,0 +1,36 @@
+"""A message as it lay in a list in, kombu's message out; or why no worker can read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.utils.json import loads
+
+from switchyard.broker import scripts
+
+#: A message that was lost so often may be what kills its workers; as in fetch.lua.
+SUSPECT = 2
+
+_COUNTED = b'{"%s": ' % scripts.DELIVERIES.encode()
+
+
+def read(raw: bytes, tag: str) -> dict[str, Any]:
+    """The message, with the tag of this delivery. Raises whatever a message raises that is not one."""
+    message: dict[str, Any] = loads(raw.decode())
+    message["properties"]["delivery_tag"] = tag
+    # Celery takes it for two numbers when the task is on its way to the pool, where it would end the worker.
+    _, _ = message["headers"].get("timelimit") or (None, None)
+    if message.get(scripts.DELIVERIES):
+        message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+    return message
+
+
+def why_not(exc: Exception) -> str:
+    """The reason that is kept with a message that cannot be read."""
+    return f"no worker can read it: {type(exc).__name__}: {exc}"[:500]
+
+
+def deliveries(raw: bytes) -> int:
+    """How often a message was lost with its worker."""
+    digits = raw[len(_COUNTED) : raw.find(b",", len(_COUNTED))] if raw.startswith(_COUNTED) else b""
+    return int(digits) if digits.isdigit() else 0
