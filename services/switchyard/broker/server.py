@@ -1,4 +1,4 @@
-"""What a server says of itself in, a refusal out if the leased transport cannot work with it."""
+"""What a server says of itself in, a refusal out if the leased transport cannot work with it. Asked before a worker starts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,27 @@ def check_server(hello: Mapping[Any, Any] | None) -> None:
         raise ConfigError(
             f"The broker is in {mode} mode; leases need one server with all keys, so name a master" + _OTHERWISE
         )
+
+
+def check_broker(url: str) -> None:
+    """Raise ConfigError if messages cannot be leased from the server at `url`; one that does not answer is waited for."""
+    import redis  # noqa: PLC0415  a worker's first process has no other use for it
+
+    if not url.startswith(("redis://", "rediss://")) or ";" in url:  # kombu's own transports, or its own list of several
+        return
+    client: Any = redis.Redis.from_url(url, protocol=3, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        check_server(client.execute_command("HELLO"))
+        client.execute_command("CLIENT TRACKING", "ON", "NOLOOP")
+    except redis.exceptions.NoPermissionError as exc:
+        raise ConfigError(f"The broker's user may not do what leases need ({exc}); allow it to" + _OTHERWISE) from None
+    except redis.exceptions.ResponseError as exc:
+        if "unknown command" in str(exc):  # older than RESP3
+            check_server(None)
+    except redis.exceptions.RedisError:
+        pass
+    finally:
+        client.close()
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from switchyard.broker.server import check_broker
 from switchyard.errors import ConfigError
 from switchyard.queue import Queue
 from switchyard.queues import Queues
@@ -50,6 +51,8 @@ def become_worker(config: Settings, queues: Queues) -> None:
     queue = queues[config.queue]
     if queue.green and find_spec(queue.pool) is None:
         raise ConfigError(f"queues.{queue.name}.pool: {queue.pool!r} is not installed; add it to your requirements.")
+    if config.broker_transport == "leased":
+        check_broker(config.broker_url())
     # The pool goes on the command line: only there is it seen early enough for monkey patching.
     command = [sys.executable, "-m", "celery", "-q", "-A", config.celery_app, "worker", "-P", queue.pool]
     child = {**environment(), **worker_environment(queue, config.node_host or "%h")}
