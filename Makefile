@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart doctor refused dead-letters demo seed report start workflow new-report base-images render check test bench screenshots
+.PHONY: help up down ps logs restart doctor refused dead-letters demo seed report start workflow new-report base-images render check test bench drill screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -47,6 +47,8 @@ test: ## Every test, fast ones first: make test [T=tests/unit]
 	@$(RUN) --dev $(if $(CI),--browser) pytest $(T)
 bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
 	@$(RUN) bench.$(or $(B),fan_out) $(ARGS)
+drill: ## Kill things under load and count what was lost: make drill [KIND=workers] [ARGS="--rounds 5"]
+	@$(RUN) --dev bench.drills $(if $(KIND),--kind $(KIND)) $(ARGS)
 
 # For the documentation, after `make demo`: the reports' pages as a browser shows them. Needs chromium.
 screenshots:

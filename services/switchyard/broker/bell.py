@@ -29,10 +29,10 @@ class Bell:
 
     def heard(self) -> None:
         """The loop is awake."""
+        self._rung = False  # first: who rings from now on is heard again
         if self._ends:
             with suppress(BlockingIOError):
                 os.read(self._ends[0], 64)
-        self._rung = False
 
     def close(self) -> None:
         """Nobody listens any more."""

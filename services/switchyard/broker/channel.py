@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -32,6 +31,8 @@ LINGER_S, LINGER_BUSY_S = 0.003, 0.02
 SLICE_S = 0.005
 #: Seconds after which it fetches although nothing has rung, which also finds a connection that is dead.
 RECHECK_S = 5.0
+#: Seconds after which it tries again what Redis has refused.
+REFUSED_S = 1.0
 #: Seconds in which Redis must answer: the consumer waits for it, and the worker's loop with it.
 ANSWER_S = 10.0
 
@@ -59,7 +60,8 @@ class Channel(stock.Channel):
         self._socket: Any = None
         self._lists: tuple[bytes, ...] = ()
         self._last_asked: tuple[tuple[str, ...], _Asked] = ((), ([], [], []))
-        self._has_consumed = False
+        self._has_consumed = self._suspected = False
+        self._refused_until = 0.0
         self.bell = Bell()
         super().__init__(*args, **kwargs)
 
@@ -98,8 +100,7 @@ class Channel(stock.Channel):
             self._has_consumed = True
             if id(self) not in self.leases.consuming:
                 self.leases.adopt(self)
-                pool = self._get_pool()
-                self.keeper.start(partial(_connected, pool.connection_class, pool.connection_kwargs, self.lease / 3))
+                self.keeper.start(self._get_pool())
             self.leases.consuming[id(self)] = tuple(queues)
         else:
             self.leases.consuming.pop(id(self), None)
@@ -155,18 +156,22 @@ class Channel(stock.Channel):
     def turn(self) -> tuple[int, float]:
         """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
         now, room, waiting, busy = monotonic(), self._room(), self.leases.settlements, bool(self._arrived)
-        if now - self._fetched > RECHECK_S:
+        # A suspect that is gone may have been what kept the next one waiting.
+        suspected, self._suspected = self._suspected, bool(self.leases.suspects)
+        if now - self._fetched > RECHECK_S or (suspected and not self._suspected):
             self._hungry = True
         # In batches: as long as there is something to hand on, what there is room for can wait until it is worth a round trip.
         enough = room >= max(1, (self.qos.prefetch_count or FETCH_MOST) // 2)
         fetch = self._hungry and room > 0 and (enough or (not busy and now - self._fetched >= LINGER_S))
-        if fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S):
+        refused = now < self._refused_until
+        if not refused and (fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S)):
             self._exchange(room if fetch else 0)
         handed = self._hand_on() if self._arrived else 0
         if self._arrived or handed:
             self.bell.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
         self._log_notes()
-        return handed, LINGER_S if waiting or (self._hungry and self._room()) else RECHECK_S
+        soon = waiting or (self._hungry and self._room())
+        return handed, REFUSED_S if refused else LINGER_S if soon else RECHECK_S
 
     def _must_settle(self, now: float, linger_s: float) -> bool:
         waiting = self.leases.settlements
@@ -197,20 +202,24 @@ class Channel(stock.Channel):
             self._hungry = True
             if isinstance(exc, errors.NoScriptError):  # somebody has flushed them: load them again
                 self._socket = None
-                return
-            raise
-        if batch and any(s.what != "ack" for s in batch):
-            self._hungry = True  # what we put back ourselves does not ring here, and a suspect may have gone
+            elif isinstance(exc, errors.ResponseError):  # its disk is full, it is a replica now: that passes
+                self._refused_until = monotonic() + REFUSED_S
+                log.warning("redis_refuses", reason=str(exc))
+            else:
+                raise
+            return
+        if any(s.what != "ack" for s in batch):
+            self._hungry = True  # what we put back ourselves does not ring here
         if room:
             self._fetched = monotonic()
             self.connection.note_answer()
-            more, found = answers[-1][0], answers[-1][1:]
-            self._hungry = self._hungry or bool(more)
+            self._hungry = self._hungry or bool(answers[-1][0])
+            found = answers[-1][1:]
             for number, (position, raw) in enumerate(zip(found[::2], found[1::2], strict=True), first):
                 self._arrive(number, names[position], raw)
             leases.forget(first)
-            if not self._hungry:
-                self.on_readable()
+        if not self._hungry:
+            self.on_readable()
 
     def _asked(self, queues: tuple[str, ...]) -> _Asked:
         """What to fetch from; most workers ask for the same lists each time."""
@@ -286,10 +295,3 @@ class Channel(stock.Channel):
             except self.connection_errors as exc:
                 log.warning("settlements_wait_for_the_next_connection", reason=str(exc))
         self.bell.close()
-
-
-def _connected(kind: Any, parameters: dict[str, Any], answer_s: float) -> Any:
-    """One more connection, in nobody's pool, whatever becomes of the channel."""
-    connection = kind(**{**parameters, "socket_timeout": answer_s})
-    connection.connect()
-    return connection

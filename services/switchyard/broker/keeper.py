@@ -27,7 +27,7 @@ class Keeper:
     def __init__(self, leases: Leases) -> None:
         self.leases = leases
         self.notes: deque[Note] = deque(maxlen=100)
-        self._connect: Callable[[], Any] | None = None
+        self._pool: Any = None
         self._connection: Any = None
         self._away = False
 
@@ -36,18 +36,26 @@ class Keeper:
         """Seconds between two renewals: a tenth of a lease, and at most one."""
         return float(min(1.0, self.leases.lease / 10))
 
-    def start(self, new_connection: Callable[[], Any]) -> None:
-        """Begin, or go on with connections made like this; each takes at most a third of a lease to answer."""
-        begun, self._connect = self._connect is not None, new_connection
+    def start(self, pool: Any) -> None:
+        """Begin, or go on with connections like those of this pool; in nobody's pool, whatever becomes of a channel."""
+        begun, self._pool = self._pool is not None, pool
         if not begun:
             start, sleep = real_thread()
             start(self._run, (sleep,))
 
+    def _connected(self) -> Any:
+        # Within a third of a lease: the next try must come before it is over.
+        connection = self._pool.connection_class(
+            **{**self._pool.connection_kwargs, "socket_timeout": self.leases.lease / 3}
+        )
+        connection.connect()
+        return connection
+
     def flush(self) -> None:
         """Settle everything now, on a connection of its own. Raises redis' own errors."""
-        if self._connect is None:
+        if self._pool is None:
             return
-        connection = self._connect()
+        connection = self._connected()
         try:
             script = call(connection, "SCRIPT", "LOAD", scripts.SETTLE)
             while batch := self.leases.settled():
@@ -70,8 +78,8 @@ class Keeper:
 
     def _keep(self) -> None:
         fresh = self._connection is None
-        if fresh and self._connect:
-            self._connection = self._connect()
+        if fresh:
+            self._connection = self._connected()
             self._settle, self._keep_up = (
                 call(self._connection, "SCRIPT", "LOAD", s) for s in (scripts.SETTLE, scripts.KEEP)
             )

@@ -59,7 +59,7 @@ local function put_back(command, letters, prefix, sep, steps, most, tag, entry)
     set_aside(letters, prefix, sep, tag, entry, 'no queue is bound to its exchange any more')
   elseif not count then
     set_aside(letters, prefix, sep, tag, entry, 'it is no JSON object')
-  elseif count + 1 > tonumber(most) then
+  elseif count + 1 >= tonumber(most) then
     set_aside(letters, prefix, sep, tag, entry, 'its worker was lost ' .. (count + 1) .. ' times while it had it')
   else
     redis.call(command, list, '{"x-deliveries": ' .. (count + 1) .. ', ' .. rest)
