@@ -15,7 +15,7 @@ from tests.support import ROOT, Server, eventually
 
 LEASED, STOCK = "switchyard.broker.transport:Transport", "switchyard.broker.stock:Transport"
 LEASE = 1
-OPTIONS = {"lease": LEASE, "max_deliveries": 2, "priority_steps": [0], "visibility_timeout": 3600}
+OPTIONS = {"lease": LEASE, "max_deliveries": 3, "priority_steps": [0], "visibility_timeout": 3600}
 #: A consumer that takes as many messages as it is told, and is gone without a word.
 LOST = """
 import os, sys, json, kombu

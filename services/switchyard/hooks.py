@@ -31,6 +31,7 @@ def connect() -> None:
     signals.task_failure.connect(_end_workflow_of_failed_start)
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
+    signals.worker_init.connect(_begin)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_tell_health_of_worker)
     signals.worker_ready.connect(_hand_back_at_the_end_of_a_stop)
@@ -131,6 +132,10 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
         from switchyard.worker import handing_back  # noqa: PLC0415  a process that only publishes has no use for it
 
         handing_back.prepare(current_queues()[config.queue])
+
+
+def _begin(**_: Any) -> None:
+    stopping.begin()
 
 
 def _stop(**_: Any) -> None:

@@ -13,7 +13,7 @@ from switchyard.broker import scripts, state
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One of them: when (seconds since 1970), from which queue and of which task as far as that can be read, how often it was
+    """One of them: when (seconds since 1970), from which queue, of which task and with which id as far as that can be read, how often it was
     lost before, why, and the message as it lay in the queue.
     """
 
@@ -21,6 +21,7 @@ class DeadLetter:
     at: float
     queue: str
     task: str
+    task_id: str
     deliveries: int
     reason: str
     message: bytes
@@ -42,15 +43,21 @@ def kept() -> Iterator[DeadLetter]:
                 id=number.decode(),
                 at=at,
                 queue=fields[b"queue"].decode(errors="replace"),
-                task=_task(fields[b"message"]),
+                task=_header(fields[b"message"], "task"),
+                task_id=_header(fields[b"message"], "id"),
                 deliveries=int(fields[b"deliveries"]),
                 reason=fields[b"reason"].decode(errors="replace"),
                 message=fields[b"message"],
             )
 
 
-def _task(message: bytes) -> str:
+def of_task(task_id: str) -> DeadLetter | None:
+    """The one of this task, if it was set aside. Reads all of them."""
+    return next((letter for letter in kept() if letter.task_id == task_id), None)
+
+
+def _header(message: bytes, name: str) -> str:
     try:
-        return str(loads(message)["headers"]["task"])
+        return str(loads(message)["headers"][name])
     except (ValueError, KeyError, TypeError):
         return "?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from kombu.transport.virtual.base import QoS as VirtualQoS
@@ -47,7 +46,7 @@ class QoS(stock.QoS):
     def restore_unacked(self, client: Any = None) -> None:
         """A channel closes. Its messages go back if this process ends; a worker that only reconnects goes on with them."""
         del client
-        if stopping.is_set() or "celery.worker.worker" not in sys.modules:
+        if stopping.is_set() or not stopping.is_worker():
             for tag in reversed(list(self._delivered or ())):
                 if tag in self.channel.leases.held:
                     self.channel.leases.settle("head", tag)

@@ -8,6 +8,7 @@ from typing import Any
 from celery import current_app
 from structlog.contextvars import bound_contextvars
 
+from switchyard.broker import dead_letters
 from switchyard.broker.state import waiting
 from switchyard.logs import get_logger
 from switchyard.routing import current_queues, published_queue, queue_of
@@ -92,6 +93,11 @@ def _start_again(meta: record.Meta) -> None:
     if meta.arguments is None:
         record.finish(
             meta.id, attempt=None, state="failed", reason="the task that fans it out was lost; start it again"
+        )
+        return
+    if letter := dead_letters.of_task(meta.id):
+        record.finish(
+            meta.id, attempt=None, state="failed", reason=f"the task that fans it out was set aside: {letter.reason}"
         )
         return
     with bound_contextvars(workflow_id=meta.id, **({"event_id": meta.event_id} if meta.event_id else {})):

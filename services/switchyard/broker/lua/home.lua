@@ -8,13 +8,24 @@ local now = t[1] + t[2] / 1e6
 -- a lease that is not renewed there would lapse under a living worker.
 redis.call('HDEL', KEYS[1], '')
 
+-- Tasks of the core's own: a chunk finds out which of its items kills its workers, and a callback is given up. They count for
+-- themselves, and must run to do so.
+local OWN = '"task": "switchyard.'
+
 local function at(seconds) return string.format('%.6f', seconds) end
 
 -- The message of an entry, its queue, and the list it goes to; nil for what no queue takes, or what is no entry.
 local function home(entry, prefix, sep, steps)
-  local message, exchange, queue = string.match(entry, '^%[(.*), "([^"]*)", "([^"]*)"%]$')
-  if not message then return nil end
-  if exchange ~= '' then
+  local message, quoted = string.match(entry, '^%[(.*), "", (".*")%]$')
+  local queue
+  if message then
+    local ok, read = pcall(function() return cjson.decode('[' .. quoted .. ']')[1] end)
+    if not ok then return nil end
+    queue = read
+  else -- fetched by kombu's own rules
+    local exchange
+    message, exchange, queue = string.match(entry, '^%[(.*), "([^"]*)", "([^"]*)"%]$')
+    if not message then return nil end
     local found
     for _, binding in ipairs(redis.call('SMEMBERS', prefix .. '_kombu.binding.' .. exchange)) do
       local key, bound = string.match(binding, '^(.-)' .. sep .. '.-' .. sep .. '(.*)$')
@@ -59,7 +70,7 @@ local function put_back(command, letters, prefix, sep, steps, most, tag, entry)
     set_aside(letters, prefix, sep, tag, entry, 'no queue is bound to its exchange any more')
   elseif not count then
     set_aside(letters, prefix, sep, tag, entry, 'it is no JSON object')
-  elseif count + 1 >= tonumber(most) then
+  elseif count + 1 >= tonumber(most) and not string.find(message, OWN, 1, true) then
     set_aside(letters, prefix, sep, tag, entry, 'its worker was lost ' .. (count + 1) .. ' times while it had it')
   else
     redis.call(command, list, '{"x-deliveries": ' .. (count + 1) .. ', ' .. rest)
