@@ -32,7 +32,7 @@ def going_on() -> Iterator[None]:
     """The mark that a worker is stopping is shared memory; no test leaves it set. What is logged is not shown."""
     with capture_logs():
         yield
-    stopping._flag[0] = 0
+    stopping._flags[0] = 0
 
 
 @pytest.fixture
