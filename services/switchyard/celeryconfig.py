@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 
 from switchyard import hooks, queue, routing
+from switchyard.queues import CELERYS_VISIBILITY_TIMEOUT as _CELERYS
 from switchyard.settings import settings
 
 hooks.connect()
@@ -67,6 +68,10 @@ broker_transport_options = {
     # kombu's ten connections are too few for greenlets that acknowledge at once: acks would be lost.
     "max_connections": 2 * max(q.slots for q in _queues.by_name.values()) + 20,
 }
+if _config.broker_transport == "leased":
+    # Leases are told from what is lost by it, so it is one for all workers, whatever their queues, and the one that stock workers
+    # beside them have if nobody has told them otherwise. What runs longer is renewed.
+    broker_transport_options["visibility_timeout"] = _CELERYS
 result_backend_transport_options = {"visibility_timeout": _queues.visibility_timeout}
 # Without it every greenlet opens its own connection to the backend.
 result_backend_thread_safe = True

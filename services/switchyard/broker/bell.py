@@ -22,10 +22,11 @@ class Bell:
 
     def ring(self) -> None:
         """Once until it is heard, however often."""
-        if self._ends and not self._rung:
+        ends = self._ends
+        if ends and not self._rung:
             self._rung = True
             with suppress(OSError):  # closed just now
-                os.write(self._ends[1], b"!")
+                os.write(ends[1], b"!")
 
     def heard(self) -> None:
         """The loop is awake."""

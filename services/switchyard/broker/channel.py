@@ -8,16 +8,17 @@ from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
-from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 from redis import exceptions as errors
 
 from switchyard.broker import reading, scripts, stock
 from switchyard.broker.bell import Bell
-from switchyard.broker.keeper import Keeper, calls, keeper_at
+from switchyard.broker.keeper import Keeper, keeper_at
 from switchyard.broker.leases import Leases
+from switchyard.broker.lists import Lists
 from switchyard.broker.qos import QoS
 from switchyard.broker.server import check_server
+from switchyard.broker.wire import ask, calls, refusal
 from switchyard.logs import get_logger
 from switchyard.worker import stopping
 
@@ -35,9 +36,6 @@ RECHECK_S = 5.0
 REFUSED_S = 1.0
 #: Seconds in which Redis must answer: the consumer waits for it, and the worker's loop with it.
 ANSWER_S = 10.0
-
-#: The queue of each list, the lists, and the queues as JSON.
-_Asked = tuple[list[str], list[str], list[str]]
 
 log = get_logger(__name__)
 
@@ -58,8 +56,7 @@ class Channel(stock.Channel):
         #: There may be messages to fetch; when they were last.
         self._hungry, self._fetched = True, 0.0
         self._socket: Any = None
-        self._lists: tuple[bytes, ...] = ()
-        self._last_asked: tuple[tuple[str, ...], _Asked] = ((), ([], [], []))
+        self._lists = Lists(self)
         self._has_consumed = self._suspected = False
         self._refused_until = 0.0
         self.bell = Bell()
@@ -98,12 +95,12 @@ class Channel(stock.Channel):
     def _note_consumed(self) -> None:
         if queues := self.active_queues:
             self._has_consumed = True
-            if id(self) not in self.leases.consuming:
+            if self.bell not in self.leases.consuming:
                 self.leases.adopt(self)
                 self.keeper.start(self._get_pool())
-            self.leases.consuming[id(self)] = tuple(queues)
+            self.leases.consuming[self.bell] = tuple(queues)
         else:
-            self.leases.consuming.pop(id(self), None)
+            self.leases.consuming.pop(self.bell, None)
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  kombu's
         parameters: dict[str, Any] = super()._connparams(asynchronous)
@@ -127,8 +124,7 @@ class Channel(stock.Channel):
         return connection
 
     def _on_push(self, push: Any) -> Any:
-        touched = push[1]  # None: everything is gone
-        if touched is None or any(key in self._lists for key in touched):
+        if self._lists.among(push[1]):
             self._hungry = True
         return push
 
@@ -161,7 +157,7 @@ class Channel(stock.Channel):
         if now - self._fetched > RECHECK_S or (suspected and not self._suspected):
             self._hungry = True
         # In batches: as long as there is something to hand on, what there is room for can wait until it is worth a round trip.
-        enough = room >= max(1, (self.qos.prefetch_count or FETCH_MOST) // 2)
+        enough = room >= max(1, min(FETCH_MOST, self.qos.prefetch_count or FETCH_MOST) // 2)
         fetch = self._hungry and room > 0 and (enough or (not busy and now - self._fetched >= LINGER_S))
         refused = now < self._refused_until
         if not refused and (fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S)):
@@ -181,54 +177,53 @@ class Channel(stock.Channel):
             return False
 
     def _exchange(self, room: int) -> None:
-        """One round trip: settle what there is, fetch what there is room for, and listen for the rest."""
-        connection, leases = self._connected(), self.leases
-        batch = leases.settled()
-        commands, first = leases.settling(batch, self._digests[0]), -1
-        names: list[str] = []
-        if room:
-            names, keys, quoted = self._asked(tuple(self._queue_cycle.consume(len(self.active_queues))))
-            first = leases.expect(room)
-            arguments = (leases.shift, f"{leases.worker}:", first, room, int(not leases.suspects))
-            commands.append(
-                ("EVALSHA", self._digests[1], 2 + len(keys), leases.unacked, leases.index, *keys, *arguments, *quoted)
-            )
-            self._hungry = False  # a push that arrives from now on sets it again
+        """One round trip: settle what there is, fetch what there is room for, and listen for the rest. Raises connection errors."""
+        leases, lists = self.leases, self._lists
+        batch, first, answers = leases.settled(), -1, [None]
         try:
-            answers = calls(connection, commands)
-        except BaseException as exc:
+            connection = self._connected()
+            commands = leases.settling(batch, self._digests[0])
+            if room:
+                lists.ask(tuple(self._queue_cycle.consume(len(self.active_queues))))
+                keys = (leases.unacked, leases.index, *lists.keys)
+                first = leases.expect(room)
+                arguments = (leases.shift, f"{leases.worker}:", first, room, int(not leases.suspects))
+                commands.append(("EVALSHA", self._digests[1], len(keys), *keys, *arguments, *lists.quoted))
+                self._hungry = False  # a push that arrives from now on sets it again
+            answers = ask(connection, commands)
+            refused = refusal(answers)
+        except errors.ResponseError as exc:  # while connecting
+            refused = exc
+        except BaseException:
             leases.again(batch)
+            for number in reversed(range(first, first + room) if room and first >= 0 else ()):
+                leases.settle("head", f"{leases.worker}:{number}")  # if it has fetched them, nobody knows
             leases.forget(first)
             self._hungry = True
-            if isinstance(exc, errors.NoScriptError):  # somebody has flushed them: load them again
-                self._socket = None
-            elif isinstance(exc, errors.ResponseError):  # its disk is full, it is a replica now: that passes
-                self._refused_until = monotonic() + REFUSED_S
-                log.warning("redis_refuses", reason=str(exc))
-            else:
-                raise
-            return
-        if any(s.what != "ack" for s in batch):
-            self._hungry = True  # what we put back ourselves does not ring here
-        if room:
+            raise
+        if room and isinstance(answers[-1], list):
             self._fetched = monotonic()
             self.connection.note_answer()
             self._hungry = self._hungry or bool(answers[-1][0])
             found = answers[-1][1:]
             for number, (position, raw) in enumerate(zip(found[::2], found[1::2], strict=True), first):
-                self._arrive(number, names[position], raw)
-            leases.forget(first)
+                self._arrive(number, lists.names[position], raw)
+        leases.forget(first)
+        if refused:
+            self._note_refusal(refused)
+            leases.again(batch)
+        elif any(s.what != "ack" for s in batch):
+            self._hungry = True  # what we put back ourselves does not ring here
         if not self._hungry:
             self.on_readable()
 
-    def _asked(self, queues: tuple[str, ...]) -> _Asked:
-        """What to fetch from; most workers ask for the same lists each time."""
-        if self._last_asked[0] != queues:
-            lists = [(queue, self.key(self._q_for_pri(queue, p))) for p in self.priority_steps for queue in queues]
-            names, keys = [queue for queue, _ in lists], [key for _, key in lists]
-            self._last_asked = queues, (names, keys, [dumps(queue) for queue in names])
-            self._lists = tuple(key.encode() for key in keys)
-        return self._last_asked[1]
+    def _note_refusal(self, refused: errors.ResponseError) -> None:
+        self._hungry = True
+        if isinstance(refused, errors.NoScriptError):  # somebody has flushed them: load them again
+            self._socket = None
+        else:  # its disk is full, it is a replica now, its user may not: tried again, and nothing more is fetched until it goes
+            self._refused_until = monotonic() + REFUSED_S
+            log.warning("redis_refuses", reason=str(refused))
 
     def _arrive(self, number: int, queue: str, raw: bytes) -> None:
         leases = self.leases
@@ -237,10 +232,11 @@ class Channel(stock.Channel):
             message = reading.read(raw, tag)
         except Exception as exc:  # noqa: BLE001  anybody may publish anything
             return leases.settle("aside", tag, reading.why_not(exc))
-        if tag in leases.suspects and message["headers"].get("eta"):
-            # It may wait in this worker for hours before it could harm anybody, and would keep the other suspects waiting.
-            leases.suspects.discard(tag)
-            self._hungry = True
+        if tag in leases.suspects:
+            self._suspected = True
+            if message["headers"].get("eta"):
+                # It may wait here for hours before it could harm anybody, and would keep the other suspects waiting.
+                leases.suspects.discard(tag)
         if queue in self._no_ack:
             leases.settle("ack", tag)
         return self._arrived.append((queue, message))
@@ -288,10 +284,10 @@ class Channel(stock.Channel):
     def _end(self) -> None:
         if "keeper" not in self.__dict__ or self.leases.pid != os.getpid():
             return
-        self.leases.consuming.pop(id(self), None)
+        self.leases.consuming.pop(self.bell, None)
+        self.bell.close()
         if self._has_consumed or self.leases.settlements:
             try:
                 self.keeper.flush()
-            except self.connection_errors as exc:
+            except errors.RedisError as exc:
                 log.warning("settlements_wait_for_the_next_connection", reason=str(exc))
-        self.bell.close()

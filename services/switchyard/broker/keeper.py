@@ -15,6 +15,7 @@ from typing import Any
 
 from switchyard.broker import scripts
 from switchyard.broker.leases import Leases
+from switchyard.broker.wire import call, calls
 from switchyard.threads import real_thread
 
 #: What the thread has to say; the consumer logs it, since on gevent the log's locks belong to the hub.
@@ -84,7 +85,8 @@ class Keeper:
                 call(self._connection, "SCRIPT", "LOAD", s) for s in (scripts.SETTLE, scripts.KEEP)
             )
         # Leases first. The consumer settles what it can, with its next fetch; what is left after half a turn, it cannot.
-        back, aside = call(self._connection, *self.leases.keeping(self._keep_up, forget=fresh))
+        back, aside, lapsed = call(self._connection, *self.leases.keeping(self._keep_up, forget=fresh))
+        self.leases.lapsed(lapsed)
         if back or aside:
             self.notes.append(("messages_of_lost_workers", {"put_back": back, "set_aside": aside}))
         while batch := self.leases.settled(older_s=self.every / 2):
@@ -126,25 +128,3 @@ def keeper_at(channel: Any) -> Keeper:
 def keepers() -> list[Keeper]:
     """One for each broker that this very process, and not its parent, consumes from."""
     return [keeper for place, keeper in _all.items() if place[0] == os.getpid()]
-
-
-def call(connection: Any, *command: Any) -> Any:
-    """One command's answer. Raises redis' own errors."""
-    return calls(connection, [command])[0]
-
-
-def calls(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """The answers to some commands, sent in one packet. Raises the first error that is one of them, after reading all."""
-    from redis.exceptions import ResponseError  # noqa: PLC0415  beside its one use
-
-    connection.send_packed_command(connection.pack_commands(commands))
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(connection.read_response())
-        except ResponseError as exc:
-            answers.append(exc)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers

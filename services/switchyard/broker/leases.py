@@ -57,8 +57,8 @@ class Leases:
         #: Those of them that were lost twice or more: each may be what kills its workers.
         self.suspects: set[str] = set()
         self.settlements: deque[Settlement] = deque()
-        #: Queues that are consumed, by channel; empty when nobody consumes.
-        self.consuming: dict[int, tuple[str, ...]] = {}
+        #: Queues that are consumed, by the bell of the channel that does; empty when nobody consumes.
+        self.consuming: dict[Any, tuple[str, ...]] = {}
         #: Rings when there is something to settle, or a suspect less.
         self.bell: Callable[[], None] = lambda: None
         #: Tags whose task has outlived its limit; the worker says so.
@@ -168,13 +168,23 @@ class Leases:
     def keeping(self, script: str, *, forget: bool) -> tuple[Any, ...]:
         """The command that renews all leases but the overdue ones, and sweeps; `script` is the digest of scripts.KEEP."""
         overdue, held = set(self.overdue()), self._held()
+        # What is not renewed any more is not waited for either: it runs, or hangs, beside its next delivery.
+        self.suspects -= overdue
         count = Counter(lease.queue for lease in held.values())
         consumed = {queue for queues in list(self.consuming.values()) for queue in queues}
         said = dumps({queue: count[queue] for queue in {*consumed, *count}})
         keys = (self.unacked, self.index, self.letters, self.clock, self.workers)
         arguments = (self.lease, self.visibility_timeout, SWEEP, self.worker, said, int(forget))
-        expected = (f"{self.worker}:{number}" for numbers in list(self._expected.values()) for number in numbers)
-        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, *expected, *(t for t in held if t not in overdue))
+        expected = [f"{self.worker}:{number}" for numbers in list(self._expected.values()) for number in numbers]
+        ours = (tag for tag in held if tag not in overdue)
+        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, len(expected), *expected, *ours)
+
+    def lapsed(self, tags: Iterable[bytes]) -> None:
+        """These were not there to be renewed: they are settled, or another worker's by now."""
+        for tag in tags:
+            self.held.pop(tag.decode(), None)
+            self.suspects.discard(tag.decode())
+            self.bell()
 
     def _held(self) -> dict[str, Lease]:
         while True:

@@ -19,7 +19,9 @@ def read(raw: bytes, tag: str) -> dict[str, Any]:
     message: dict[str, Any] = loads(raw.decode())
     message["properties"]["delivery_tag"] = tag
     # Celery takes it for two numbers when the task is on its way to the pool, where it would end the worker.
-    _, _ = message["headers"].get("timelimit") or (None, None)
+    hard, soft = message["headers"].get("timelimit") or (None, None)
+    if not all(limit is None or isinstance(limit, int | float) for limit in (hard, soft)):
+        raise TypeError(f"its time limits are no numbers: {hard!r}, {soft!r}")
     if message.get(scripts.DELIVERIES):
         message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
     return message
@@ -33,4 +35,4 @@ def why_not(exc: Exception) -> str:
 def deliveries(raw: bytes) -> int:
     """How often a message was lost with its worker."""
     digits = raw[len(_COUNTED) : raw.find(b",", len(_COUNTED))] if raw.startswith(_COUNTED) else b""
-    return int(digits) if digits.isdigit() else 0
+    return int(digits[:9]) if digits.isdigit() else 0

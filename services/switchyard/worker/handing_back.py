@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import signals
 from celery.worker.state import active_requests
+from redis.exceptions import RedisError
 
 from switchyard.broker.keeper import keepers
 from switchyard.logs import get_logger
@@ -59,29 +61,33 @@ def _end_children() -> None:
 
 
 def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float], None]) -> None:
-    tasks, said = _running(), []
-    _give_back()
+    said: list[bool] = []
+    try:
+        tasks = _running()
+        _give_back()
 
-    def say() -> None:
-        try:
-            for forget in list(stopping.handed_back):
-                forget()
-            log.warning("tasks_handed_back", tasks=tasks)
-        finally:
-            said.append(True)
+        def say() -> None:
+            try:
+                for forget in list(stopping.handed_back):
+                    forget()
+                log.warning("tasks_handed_back", tasks=tasks)
+            finally:
+                said.append(True)
 
-    # By somebody else: a task may hold what either of them waits for, and this thread must end the process.
-    call(say)
-    for _ in range(int(LAST_WORDS_S * 20)):
-        if said:
-            break
-        sleep(0.05)
-    _give_back()  # what was on its way here
-    os._exit(0)
+        # By somebody else: a task may hold what either of them waits for, and this thread must end the process.
+        call(say)
+        for _ in range(int(LAST_WORDS_S * 20)):
+            if said:
+                break
+            sleep(0.05)
+        _give_back()  # what was on its way here
+    finally:
+        os._exit(0)
 
 
 def _give_back() -> None:
     for keeper in keepers():
         keeper.leases.consuming.clear()
         keeper.leases.hand_back()
-        keeper.flush()
+        with suppress(RedisError):  # Redis is away: the leases lapse
+            keeper.flush()

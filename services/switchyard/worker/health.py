@@ -58,6 +58,6 @@ def _tell(is_well: Callable[[], bool], note: Callable[[], None], sleep: Callable
         sleep(BEAT_S)
         # A full disk, a set that changed while it was read, a pool that has just been closed: the next look is soon. Nothing
         # is logged, for on gevent the log's locks belong to the hub; the file's age says it all.
-        with suppress(OSError, RuntimeError, AttributeError):
+        with suppress(Exception):
             if is_well():
                 note()

@@ -14,16 +14,20 @@ from switchyard.queue import Queue
 LEASE_MARGIN = 30.0
 
 
+#: Since when each task runs, by the monotonic clock as seen here: a clock that is set must not make them old.
+_since: dict[str, float] = {}
+
+
 def running(queue: Queue) -> list[tuple[str, float, float]]:
     """Of each task that runs: its delivery tag, the seconds it has run, and those it may. Any thread may ask.
 
     Raises RuntimeError if the set of them changes while it is read.
     """
-    now = time.time()
-    return [
-        (request.message.delivery_tag, now - request.time_start, _limit(request, queue))
-        for request in list(active_requests)
-    ]
+    now = time.monotonic()
+    found = {request.message.delivery_tag: _limit(request, queue) for request in list(active_requests)}
+    for tag in [tag for tag in list(_since) if tag not in found]:
+        _since.pop(tag, None)
+    return [(tag, now - _since.setdefault(tag, now), limit) for tag, limit in found.items()]
 
 
 def lapse(queue: Queue) -> None:

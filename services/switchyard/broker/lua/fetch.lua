@@ -6,7 +6,7 @@
 local want, number, free = tonumber(ARGV[4]), tonumber(ARGV[3]), ARGV[5] == '1'
 local out, index, hash = {0}, {}, {}
 for i = 3, #KEYS do
-  local left = redis.call('LLEN', KEYS[i])
+  local left, blocked = redis.call('LLEN', KEYS[i]), false
   if left > 0 and want > 0 then
     local got = redis.call('RPOP', KEYS[i], want)
     left = left - #got
@@ -15,7 +15,7 @@ for i = 3, #KEYS do
       local lost = tonumber(string.match(message, '^{"x%-deliveries": (%d+), ') or 0)
       if lost >= 2 and not free then
         for k = #got, j, -1 do redis.call('RPUSH', KEYS[i], got[k]) end
-        left = -1
+        blocked = true
         break
       end
       if lost >= 2 then free = false end
@@ -28,9 +28,9 @@ for i = 3, #KEYS do
       number, want = number + 1, want - 1
     end
     -- Our own pop has taken the doorbell away, too.
-    if left == 0 then left = redis.call('LLEN', KEYS[i]) end
+    if left == 0 or blocked then left = redis.call('LLEN', KEYS[i]) end
   end
-  if left > 0 then out[1] = 1 end
+  if left > 0 and not blocked then out[1] = 1 end
 end
 if #index > 0 then
   local t = redis.call('TIME')

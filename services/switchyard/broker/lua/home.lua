@@ -17,12 +17,8 @@ local function at(seconds) return string.format('%.6f', seconds) end
 -- The message of an entry, its queue, and the list it goes to; nil for what no queue takes, or what is no entry.
 local function home(entry, prefix, sep, steps)
   local message, quoted = string.match(entry, '^%[(.*), "", (".*")%]$')
-  local queue
-  if message then
-    local ok, read = pcall(function() return cjson.decode('[' .. quoted .. ']')[1] end)
-    if not ok then return nil end
-    queue = read
-  else -- fetched by kombu's own rules
+  local ok, queue = pcall(function() return cjson.decode('[' .. quoted .. ']')[1] end)
+  if not ok then -- fetched by kombu's own rules
     local exchange
     message, exchange, queue = string.match(entry, '^%[(.*), "([^"]*)", "([^"]*)"%]$')
     if not message then return nil end
@@ -71,10 +67,13 @@ local function put_back(command, letters, prefix, sep, steps, most, tag, entry)
   elseif not count then
     set_aside(letters, prefix, sep, tag, entry, 'it is no JSON object')
   elseif count + 1 >= tonumber(most) and not string.find(message, OWN, 1, true) then
-    set_aside(letters, prefix, sep, tag, entry, 'its worker was lost ' .. (count + 1) .. ' times while it had it')
+    set_aside(letters, prefix, sep, tag, entry, (command == 'LPUSH' and 'its process was lost, or it was given back, ' or 'its worker was lost ')
+      .. (count + 1) .. ' times')
   else
-    redis.call(command, list, '{"x-deliveries": ' .. (count + 1) .. ', ' .. rest)
-    return true
+    local done = redis.pcall(command, list, '{"x-deliveries": ' .. (count + 1) .. ', ' .. rest)
+    if type(done) == 'number' then return true end
+    -- No list, or none of this user's: the others are not to wait for it.
+    set_aside(letters, prefix, sep, tag, entry, 'it could not be put back: ' .. tostring(done.err))
   end
   return false
 end

@@ -1,10 +1,17 @@
 -- Renew a worker's leases, note that it lives, and put back what others have lost.
 -- KEYS unacked, index, dead letters, clock, workers
 -- ARGV prefix, separator, priority steps, most deliveries, lease, visibility timeout, how many at most, worker,
---      what it says of itself, 1 to forget workers that are gone, then its tags...
--- Returns how many went back, how many were set aside.
+--      what it says of itself, 1 to forget workers that are gone, how many tags it only expects, these, and those it has
+-- Returns how many went back, how many were set aside, and the tags that it has no more.
 local lease, shift = tonumber(ARGV[5]), ARGV[5] - ARGV[6]
-for i = 11, #ARGV do redis.call('ZADD', KEYS[2], 'XX', at(now + shift), ARGV[i]) end
+-- Those of a fetch that has not come yet may have no entry; any other that has none is another worker's by now.
+local lapsed = {}
+for i = 12, #ARGV do
+  if redis.call('ZADD', KEYS[2], 'XX', 'CH', at(now + shift), ARGV[i]) == 0 and i > 11 + ARGV[11]
+    and not redis.call('ZSCORE', KEYS[2], ARGV[i]) then
+    lapsed[#lapsed + 1] = ARGV[i]
+  end
+end
 redis.call('HSET', KEYS[5], ARGV[8], at(now) .. ' ' .. ARGV[9])
 if ARGV[10] == '1' then
   local all = redis.call('HGETALL', KEYS[5])
@@ -29,7 +36,7 @@ if not seen or not since or now < seen or now - seen > lease / 2 then
   since = now
 end
 redis.call('HSET', KEYS[4], 'seen', at(now), 'since', at(since))
-if now - since < lease then return {0, 0} end
+if now - since < lease then return {0, 0, lapsed} end
 
 local back, aside = 0, 0
 local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', at(now - ARGV[6]), 'LIMIT', 0, ARGV[7])
@@ -42,4 +49,4 @@ for i = #gone, 1, -1 do -- the oldest last, which is the next to be fetched
   end
   redis.call('ZREM', KEYS[2], gone[i])
 end
-return {back, aside}
+return {back, aside, lapsed}
