@@ -17,10 +17,6 @@ restart: ## Restart one queue's worker, its tasks finish first: make restart Q=d
 	@$(RUN) switchyard restart $(Q)
 doctor: ## What this machine and this checkout lack, and how to mend it
 	@$(RUN) switchyard doctor
-refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
-	@$(RUN) switchyard refused $(if $(DO),--$(DO))
-dead-letters: ## Messages that were set aside, and why: rejected, unreadable, or lost too often
-	@$(RUN) switchyard dead-letters
 
 ##@ Give it work
 demo: ## Refresh 92,331 real products and watch: brings everything up if it is not
@@ -33,6 +29,10 @@ start: ## Start a workflow by its task's name: make start W=refresh_products [AR
 	@$(RUN) switchyard start $(W) $(ARGS)
 workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
 	@$(RUN) switchyard workflow $(W)
+refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
+	@$(RUN) switchyard refused $(if $(DO),--$(DO))
+dead-letters: ## Messages that were set aside, and why: rejected, unreadable, or lost too often
+	@$(RUN) switchyard dead-letters
 
 ##@ Change it
 new-report: ## Begin a report: its module, its test and its table of config: make new-report NAME=returns

@@ -34,7 +34,7 @@ def test_what_was_lost_goes_back_counted_and_what_is_lost_too_often_is_set_aside
         assert (bodies(server, "orders"), counts(server, "orders")) == ([2, 3], [1, 0])
     (letter,) = dead_letters(server)
     assert letter["queue"] == "orders"
-    assert letter["reason"] == "its worker was lost 3 times while it had it"
+    assert letter["reason"] == "its worker was lost 3 times"
     assert body_of(letter["message"]) == 1
     assert letter["message"].replace('"x-deliveries": 2, ', "") == as_published[2]
     assert letter["deliveries"] == "2"

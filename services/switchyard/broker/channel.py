@@ -212,7 +212,9 @@ class Channel(stock.Channel):
         if refused:
             self._note_refusal(refused)
             leases.again(batch)
-        elif any(s.what != "ack" for s in batch):
+        else:
+            leases.sent(batch)
+        if any(s.what != "ack" for s in batch):
             self._hungry = True  # what we put back ourselves does not ring here
         if not self._hungry:
             self.on_readable()

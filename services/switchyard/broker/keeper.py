@@ -59,6 +59,8 @@ class Keeper:
         connection = self._connected()
         try:
             script = call(connection, "SCRIPT", "LOAD", scripts.SETTLE)
+            if others := self.leases.under_way():
+                calls(connection, self.leases.settling(others, script))
             while batch := self.leases.settled():
                 self._send(connection, batch, script)
             if not self.leases.consuming:
@@ -98,6 +100,7 @@ class Keeper:
         except BaseException:
             self.leases.again(batch)
             raise
+        self.leases.sent(batch)
 
     def _note_loss(self, exc: Exception) -> None:
         if self._connection is not None:

@@ -57,6 +57,8 @@ class Leases:
         #: Those of them that were lost twice or more: each may be what kills its workers.
         self.suspects: set[str] = set()
         self.settlements: deque[Settlement] = deque()
+        #: Batches that somebody is sending: if that is cut short by the end of the process, whoever flushes sends them again.
+        self._sending: list[list[Settlement]] = []
         #: Queues that are consumed, by the bell of the channel that does; empty when nobody consumes.
         self.consuming: dict[Any, tuple[str, ...]] = {}
         #: Rings when there is something to settle, or a suspect less.
@@ -133,8 +135,9 @@ class Leases:
             self.settle("head", tag)
 
     def settled(self, older_s: float = 0.0) -> list[Settlement]:
-        """The settlements that have waited for at least `older_s` seconds, no longer here: `again` what could not be sent."""
+        """The settlements that have waited for at least `older_s` seconds, to be sent: then `sent`, or `again`."""
         batch: list[Settlement] = []
+        self._sending.append(batch)
         before = monotonic() - older_s
         while len(batch) < BATCH:
             try:
@@ -145,11 +148,22 @@ class Leases:
                 self.settlements.appendleft(settlement)
                 break
             batch.append(settlement)
+        if not batch:
+            self.sent(batch)
         return batch
+
+    def sent(self, batch: list[Settlement]) -> None:
+        """The server knows."""
+        self._sending[:] = [other for other in self._sending if other is not batch]
 
     def again(self, batch: list[Settlement]) -> None:
         """These were not sent, or nobody knows: each counts once however often it is."""
+        self.sent(batch)
         self.settlements.extendleft(reversed(batch))
+
+    def under_way(self) -> list[Settlement]:
+        """What others are sending just now, and may not have the time to."""
+        return [settlement for batch in list(self._sending) for settlement in batch]
 
     def settling(self, batch: list[Settlement], script: str) -> list[tuple[Any, ...]]:
         """The commands that settle a batch; `script` is the digest of scripts.SETTLE.
