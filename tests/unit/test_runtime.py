@@ -11,6 +11,7 @@ import stat
 import sys
 import tempfile
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -546,6 +547,33 @@ def test_doors_with_new_settings_are_open_again_before_workers_have_drained(supe
     assert calls[-1] == ("addProcessGroup", "worker-new")
     assert ("addProcessGroup", "worker-old") not in calls
     assert not {call for call in calls if call[1] == "consumer"}
+
+
+@pytest.mark.parametrize(
+    ("ready_at", "waited_s"),
+    [
+        # one after the other, all of them in longer than one may take
+        ({"redis": 100, "clock": 200, "seed": 300}, 300),
+        # one that hangs is given up as long after the last that became ready
+        ({"redis": 10, "clock": 20, "seed": 1000}, 20 + local.READY_TIMEOUT),
+    ],
+)
+def test_a_slow_machine_is_not_a_stuck_one(
+    config: Settings, monkeypatch: pytest.MonkeyPatch, ready_at: dict[str, int], waited_s: float
+) -> None:
+    """`up` waits while one program after the other becomes ready, and not for ever for one."""
+    clock = [0.0]
+    monkeypatch.setattr(
+        local,
+        "time",
+        SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda _: clock.__setitem__(0, clock[0] + 1)),
+    )
+    monkeypatch.setattr(local.readiness, "is_ready", lambda _, program: clock[0] >= ready_at[program.name])
+    there = [Program(name, "RUNNING", 1, 0, 0) for name in ready_at]
+    outcome = nullcontext() if waited_s == max(ready_at.values()) else pytest.raises(SwitchyardError, match="^seed did")
+    with outcome:
+        local._wait_until_ready(config, SimpleNamespace(programs=lambda: there), lambda _: None)  # type: ignore[arg-type]
+    assert clock[0] == pytest.approx(waited_s, abs=1)
 
 
 def test_down_closes_the_doors_first_and_redis_last(

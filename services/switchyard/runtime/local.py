@@ -6,6 +6,7 @@ import runpy
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 from switchyard.errors import SwitchyardError
@@ -19,7 +20,7 @@ from switchyard.runtime.status import Row, Say
 from switchyard.runtime.supervisor import DOORS, Program, Supervisor, wait_until
 from switchyard.settings import Settings, given_settings
 
-#: Seconds until everything must be ready: first starts on a busy machine are slow, a hang is longer.
+#: Seconds in which one more program must be ready: first starts on a busy machine are slow, a hang is longer.
 READY_TIMEOUT = 120
 
 
@@ -89,10 +90,12 @@ def _environment(config: Settings, queues: Queues, program: str) -> dict[str, st
 def _wait_until_ready(config: Settings, supervisor: Supervisor, say: Say) -> None:
     waiting: set[str] = set()
     failures: dict[str, int] = {}
-    end = time.monotonic() + READY_TIMEOUT
+    fewest, end = inf, 0.0
     while True:
         programs = supervisor.programs()
         now = {program.name for program in programs if not readiness.is_ready(config, program)}
+        if len(now) < fewest:  # a slow machine is not a stuck one
+            fewest, end = len(now), time.monotonic() + READY_TIMEOUT
         for name in sorted(waiting - now):
             say(f"{name} is ready")
         failed = [p for p in programs if p.name in now and _failed_for_good(p, failures)]

@@ -86,10 +86,11 @@ async def open_door(stopping: asyncio.Event) -> AsyncIterator[Door]:
 
 
 def _connect(url: str) -> Redis:
-    # Sent again only over a connection that Redis has closed: what may just be slow is not asked twice.
-    retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
+    # Sent again only over a connection that Redis has closed: what may just be slow is not asked twice. One that was reset is
+    # uvloop's RuntimeError, before anything is sent.
+    retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError, RuntimeError))  # type: ignore[arg-type]
     pool = BlockingConnectionPool.from_url(
         url, max_connections=_CONNECTIONS, timeout=REDIS_TIMEOUT_S, decode_responses=True,
         socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S, retry=retry,
     )  # fmt: skip
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # which closes it with itself
