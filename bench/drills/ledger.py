@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The variable that names the file.
+LEDGER = "DRILL_LEDGER"
+
 
 @dataclass(frozen=True)
 class Entry:

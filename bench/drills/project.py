@@ -6,12 +6,10 @@ import os
 import signal
 import time
 
+from bench.drills.ledger import LEDGER
 from celery import Celery
 
 from switchyard.settings import settings
-
-#: The variable in which the drill says where that file is.
-LEDGER = "DRILL_LEDGER"
 
 app = Celery("drill")
 app.config_from_object("switchyard.celeryconfig")

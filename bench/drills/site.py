@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from bench.drills.ledger import Kill, Ledger
+from bench.drills.ledger import LEDGER, Kill, Ledger
 from bench.drills.outcome import Outcome
-from bench.drills.project import LEDGER
 from bench.drills.publishing import Publisher
 from bench.workers import wait_until
 from redis import Redis, RedisError

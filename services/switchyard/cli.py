@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NoReturn
 
+from rich.console import Console
 from rich.table import Table
 
 from switchyard import working
@@ -149,7 +150,8 @@ def _ps(_: argparse.Namespace) -> int:
         numbers = (row.waiting, None if row.oldest_s is None else f"{row.oldest_s:.0f} s", row.held)
         shown = ("" if number is None else str(number) for number in numbers)
         table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", *shown)
-    out.print(table)
+    # As wide as it is: a name that is cut in two cannot be read, by people or by scripts.
+    Console(file=out.file, width=max(out.width, 120), highlight=False).print(table)
     for sentence in kept:
         out.print(sentence)
     return 0 if all(row.state == "ready" for row in rows) else REFUSED

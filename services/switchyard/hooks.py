@@ -36,6 +36,7 @@ def connect() -> None:
     signals.worker_ready.connect(_tell_health_of_worker)
     signals.worker_ready.connect(_hand_back_at_the_end_of_a_stop)
     signals.worker_shutting_down.connect(_stop)
+    signals.worker_shutdown.connect(_end_worker)
 
 
 def _set_up_logging(loglevel: int | str = "INFO", **_: Any) -> None:
@@ -136,6 +137,10 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
 
 def _begin(**_: Any) -> None:
     stopping.begin()
+
+
+def _end_worker(**_: Any) -> None:
+    stopping.end()
 
 
 def _stop(**_: Any) -> None:

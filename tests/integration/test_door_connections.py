@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
@@ -53,5 +54,7 @@ def test_a_connection_that_was_reset_is_made_anew(redis_server: Server, monkeypa
         assert await door.broker.ping()
         await door.broker.aclose()
 
-    uvloop.run(asked_before_and_after())
+    # In a thread of its own: the browser's driver, in other tests, leaves its loop to this one.
+    with ThreadPoolExecutor() as thread:
+        thread.submit(uvloop.run, asked_before_and_after()).result()
     listener.close()

@@ -16,6 +16,11 @@ def begin() -> None:
     _flags[1] = 1
 
 
+def end() -> None:
+    """Called when that worker has ended; its process may go on, as a test's does."""
+    _flags[1] = 0
+
+
 def is_worker() -> bool:
     """Whether tasks of this process go on when their connection is lost."""
     return _flags[1] == 1
