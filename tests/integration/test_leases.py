@@ -271,3 +271,23 @@ def test_a_worker_of_a_cluster_says_so_in_a_sentence(tmp_path: Path) -> None:
         server.kill()
     assert "The broker is in cluster mode; leases need one server with all keys" in said
     assert "Traceback" not in said
+
+
+def test_what_a_queue_has_is_told_in_one_place(leased: Deployment) -> None:
+    """What waits and for how long, what its worker holds, who consumes it; of a queue without a worker, too."""
+    state = (
+        "from dataclasses import astuple; from switchyard.broker.state import of_queues\n"
+        "print({name: astuple(found) for name, found in of_queues(['solo', 'threads']).items()})"
+    )
+
+    def told() -> dict[str, tuple[int, int, float | None, int]]:
+        return eval(leased.python(state))
+
+    leased.queues(tables(names=("solo", "threads")))
+    send(leased, *(("solo", "gate", f"solo{number}") for number in range(3)))
+    waiting, in_flight, oldest, consumers = told()["solo"]
+    assert (waiting, in_flight, consumers) == (3, 0, 0)
+    assert 0 < oldest < 3600
+    leased.start_worker("solo")
+    eventually(lambda: (told()["solo"][:2], told()["solo"][3]) == ((2, 1), 1), "the worker to say what it has")
+    assert told()["threads"] == (0, 0, None, 0)

@@ -223,7 +223,7 @@ class Channel(stock.Channel):
         self._hungry = True
         if isinstance(refused, errors.NoScriptError):  # somebody has flushed them: load them again
             self._socket = None
-        else:  # its disk is full, it is a replica now, its user may not: tried again, and nothing more is fetched until it goes
+        else:  # its disk is full, it is a replica now, its user may not: tried again in a while
             self._refused_until = monotonic() + REFUSED_S
             log.warning("redis_refuses", reason=str(refused))
 

@@ -13,8 +13,8 @@ from switchyard.broker import scripts, state
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One of them: when (seconds since 1970), from which queue, of which task and with which id as far as that can be read, how often it was
-    lost before, why, and the message as it lay in the queue.
+    """One of them: when (seconds since 1970), from which queue, of which task and with which id as far as that can be read, how
+    often it was lost before, why, and the message as it lay in the queue.
     """
 
     id: str
@@ -38,7 +38,7 @@ def kept() -> Iterator[DeadLetter]:
         "list[tuple[bytes, float]]", state.client().zrange(scripts.DEAD_LETTERS, 0, -1, withscores=True)
     ):
         fields = cast("dict[bytes, bytes]", state.client().hgetall(scripts.DEAD_LETTER + number.decode()))
-        if fields:  # else dropped just now
+        if fields:  # else somebody has removed it by hand
             yield DeadLetter(
                 id=number.decode(),
                 at=at,

@@ -35,9 +35,8 @@ def check_broker(url: str) -> None:
     """Raise ConfigError if messages cannot be leased from the server at `url`; one that does not answer is waited for."""
     import redis  # noqa: PLC0415  a worker's first process has no other use for it
 
-    if (
-        not url.startswith(("redis://", "rediss://")) or ";" in url
-    ):  # kombu's own transports, or its own list of several
+    # A socket, or several servers to fail over between, are written as kombu reads them and redis does not.
+    if not url.startswith(("redis://", "rediss://")) or ";" in url:
         return
     client: Any = redis.Redis.from_url(url, protocol=3, socket_timeout=5, socket_connect_timeout=5)
     try:

@@ -36,9 +36,10 @@ def _relevant(config: Settings, queues: Queues, program: str) -> list[object]:
     common = [config.model_dump(mode="json", include=EVERYWHERE), urls]
     queue = queue_name(program)
     if queue is not None:
-        # How much may wait is the doors' to know. The visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
+        # How much may wait is the doors' to know. The stock transport's visibility timeout is the fleet's: a worker with an older, shorter one would repeat a new queue's long tasks.
         own = config.model_dump(mode="json", include=OF_WORKERS)
-        return [*common, own, config.celery_app, _not_ours(), queues[queue].model_dump(mode="json", exclude={"max_waiting"}), queues.visibility_timeout,
+        timeout = queues.visibility_timeout if config.broker_transport == "stock" else None
+        return [*common, own, config.celery_app, _not_ours(), queues[queue].model_dump(mode="json", exclude={"max_waiting"}), timeout,
                 *_of_report(config, queues.report_of(queue))]  # fmt: skip
     if program in OF_DOOR:
         own = config.model_dump(mode="json", include=OF_DOOR[program])

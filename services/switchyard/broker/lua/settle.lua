@@ -10,7 +10,10 @@ for i = 5, #ARGV, 3 do
     if what == 'aside' then
       set_aside(KEYS[3], ARGV[1], ARGV[2], tag, entry, reason)
     elseif what == 'head' and queue then
-      redis.call('RPUSH', list, message)
+      local done = redis.pcall('RPUSH', list, message)
+      if type(done) ~= 'number' then
+        set_aside(KEYS[3], ARGV[1], ARGV[2], tag, entry, 'it could not be put back: ' .. tostring(done.err))
+      end
     else
       put_back('LPUSH', KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tag, entry)
     end
