@@ -50,13 +50,14 @@ def of_queues(queues: Iterable[str]) -> dict[str, QueueState]:
     for name in names:
         pipe.llen(name)
         pipe.lindex(name, -1)
-    (seconds, _), workers, *rest = pipe.execute()
-    said = [loads(text) for at, text in map(_split, workers.values()) if float(at) > seconds - settings().broker_lease]
+    (seconds, microseconds), workers, *rest = pipe.execute()
+    now = seconds + microseconds / 1e6
+    said = [loads(text) for at, text in map(_split, workers.values()) if float(at) > now - settings().broker_lease]
     return {
         name: QueueState(
             waiting=rest[2 * position],
             in_flight=sum(worker.get(name, 0) for worker in said),
-            oldest_s=_age(rest[2 * position + 1], seconds),
+            oldest_s=_age(rest[2 * position + 1], now),
             consumers=sum(name in worker for worker in said),
         )
         for position, name in enumerate(names)
