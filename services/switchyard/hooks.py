@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from celery import signals
+from celery.states import SUCCESS
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from switchyard import logs
@@ -27,7 +28,6 @@ def connect() -> None:
     signals.before_task_publish.connect(_send_along)
     signals.task_prerun.connect(_bind_ids)
     signals.task_postrun.connect(_unbind_ids)
-    signals.task_success.connect(_end_workflow_of_start_without_fan_out)
     signals.task_failure.connect(_end_workflow_of_failed_start)
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
@@ -64,14 +64,16 @@ def _bind_ids(task_id: str, task: Any, **_: Any) -> None:
     bind_contextvars(task_id=task_id, task=task.name, **(getattr(task.request, HEADER, None) or {}))
 
 
-def _unbind_ids(task: Any, **_: Any) -> None:
+def _unbind_ids(task: Any, state: str = "", retval: Any = None, **_: Any) -> None:
+    # Here, and not on task_success: every signal that is listened to costs every task.
+    if state == SUCCESS:
+        _end_workflow_of_start_without_fan_out(task.request, retval)
     # Cleared first: a task may have bound more, and the next one in this process must not inherit it.
     clear_contextvars()
     bind_contextvars(**(getattr(task.request, "ids_before", None) or {}))
 
 
-def _end_workflow_of_start_without_fan_out(sender: Any = None, result: Any = None, **_: Any) -> None:
-    request = sender.request
+def _end_workflow_of_start_without_fan_out(request: Any, result: Any) -> None:
     # Only a task that `workflows.start` published carries its own id as the workflow's: any other costs nothing here.
     if (getattr(request, HEADER, None) or {}).get("workflow_id") == request.id:
         _end(request.id, "its task ended without fanning out", state="done", only=("waiting",), result=result)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from json import JSONDecoder
 from typing import Any
 
-from kombu.utils.json import loads
+from kombu.utils.json import object_hook
 
 from switchyard.broker import scripts
 
 #: A message that was lost so often may be what kills its workers; as in fetch.lua.
 SUSPECT = 2
 
+#: As kombu.utils.json.loads, which makes a new decoder for each message.
+_decode = JSONDecoder(object_hook=object_hook).decode
+
 _COUNTED = b'{"%s": ' % scripts.DELIVERIES.encode()
 
 
 def read(raw: bytes, tag: str) -> dict[str, Any]:
     """The message, with the tag of this delivery. Raises whatever a message raises that is not one."""
-    message: dict[str, Any] = loads(raw.decode())
+    message: dict[str, Any] = _decode(raw.decode())
     message["properties"]["delivery_tag"] = tag
     # Celery takes it for two numbers when the task is on its way to the pool, where it would end the worker.
     hard, soft = message["headers"].get("timelimit") or (None, None)
