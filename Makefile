@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart doctor refused dead-letters demo seed report start workflow new-report base-images render check test bench drill screenshots
+.PHONY: help up down ps logs restart doctor refused delayed dead-letters demo seed report start workflow new-report base-images render check test bench drill screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -29,8 +29,12 @@ start: ## Start a workflow by its task's name: make start W=refresh_products [AR
 	@$(RUN) switchyard start $(W) $(ARGS)
 workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
 	@$(RUN) switchyard workflow $(W)
+
+##@ Look after it
 refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
 	@$(RUN) switchyard refused $(if $(DO),--$(DO))
+delayed: ## Messages that are not due yet: make delayed [DO=release]
+	@$(RUN) switchyard delayed $(if $(DO),--$(DO))
 dead-letters: ## Messages that were set aside, and why: rejected, unreadable, or lost too often
 	@$(RUN) switchyard dead-letters
 

@@ -96,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     then.add_argument("--retry", action="store_true", help="put them back into the broker's queue")
     then.add_argument("--drop", action="store_true", help="remove them")
     add("dead-letters", working.dead_letters, "messages that were set aside, and why", inside=True)
+    delayed = add("delayed", working.delayed, "messages that are not due yet", inside=True)
+    delayed.add_argument(
+        "--release", action="store_true", help="give them to stock workers now, which hold them until they are due"
+    )
     add("render", _render, "write what is derived from queues.toml").add_argument("--check", action="store_true")
     for name, text in (("worker", "become the worker of QUEUE"), ("producer", "be the HTTP door"),
                        ("consumer", "take in the broker's events, start what was accepted"), ("clock", "be the clock"),
@@ -145,9 +149,9 @@ def _ps(_: argparse.Namespace) -> int:
     from switchyard.runtime import runtime  # noqa: PLC0415
 
     rows, kept = runtime(settings()).rows(settings())
-    table = Table("program", "state", "pid", "up", "waiting", "oldest", "held", box=None, pad_edge=False)
+    table = Table("program", "state", "pid", "up", "waiting", "oldest", "held", "delayed", box=None, pad_edge=False)
     for row in rows:
-        numbers = (row.waiting, None if row.oldest_s is None else f"{row.oldest_s:.0f} s", row.held)
+        numbers = (row.waiting, None if row.oldest_s is None else f"{row.oldest_s:.0f} s", row.held, row.delayed)
         shown = ("" if number is None else str(number) for number in numbers)
         table.add_row(row.name, row.state, str(row.pid or ""), f"{row.uptime_s} s" if row.pid else "", *shown)
     # As wide as it is: a name that is cut in two cannot be read, by people or by scripts.

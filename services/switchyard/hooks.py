@@ -139,6 +139,11 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
 
 def _begin(**_: Any) -> None:
     stopping.begin()
+    config = settings()
+    if config.broker_transport == "leased" and config.broker_is_one_server():
+        from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
+
+        revoked.remember()
 
 
 def _end_worker(**_: Any) -> None:

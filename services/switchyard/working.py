@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +14,9 @@ from rich.table import Table
 from switchyard.console import UNSUCCESSFUL, out
 from switchyard.errors import SwitchyardError
 from switchyard.settings import settings
+
+#: Rows of what may be very many.
+_SHOWN = 1000
 
 
 def start(found: argparse.Namespace) -> int:
@@ -109,9 +113,7 @@ def dead_letters(_: argparse.Namespace) -> None:
         table = Table("set aside", "queue", "task", "lost before", "why", box=None, pad_edge=False)
         for letter in dead_letters.kept():
             when = f"{datetime.fromtimestamp(letter.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            said = (
-                escape("".join(c if c.isprintable() else " " for c in text)) for text in (letter.queue, letter.task)
-            )
+            said = map(_printable, (letter.queue, letter.task))
             table.add_row(when, *said, str(letter.deliveries), escape(letter.reason))
         if table.rows:
             out.print(table)
@@ -120,6 +122,28 @@ def dead_letters(_: argparse.Namespace) -> None:
             )
         else:
             out.print("No message is set aside.")
+
+
+def _printable(text: str) -> str:
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+
+def delayed(found: argparse.Namespace) -> None:
+    """What is not due yet, the next one first; or give it to stock workers."""
+    from switchyard.broker import delays  # noqa: PLC0415
+
+    with _redis_needed():
+        if found.release:
+            out.print(f"Given back to their queues: {delays.release():,}.")
+            return
+        table = Table("due", "queue", "task", "id", box=None, pad_edge=False)
+        for message in islice(delays.kept(), _SHOWN):
+            when = f"{datetime.fromtimestamp(message.due, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            table.add_row(when, *map(_printable, (message.queue, message.task, message.task_id)))
+        if table.rows:
+            out.print(table)
+        left = delays.count() - len(table.rows)
+        out.print(f"and {left:,} more" if left > 0 else "" if table.rows else "No message is delayed.")
 
 
 @contextmanager

@@ -280,14 +280,14 @@ def test_what_a_queue_has_is_told_in_one_place(leased: Deployment) -> None:
         "print({name: astuple(found) for name, found in of_queues(['solo', 'threads']).items()})"
     )
 
-    def told() -> dict[str, tuple[int, int, float | None, int]]:
+    def told() -> dict[str, tuple[int, int, int, float | None, int]]:
         return eval(leased.python(state))
 
     leased.queues(tables(names=("solo", "threads")))
     send(leased, *(("solo", "gate", f"solo{number}") for number in range(3)))
-    waiting, in_flight, oldest, consumers = told()["solo"]
-    assert (waiting, in_flight, consumers) == (3, 0, 0)
+    waiting, in_flight, delayed, oldest, consumers = told()["solo"]
+    assert (waiting, in_flight, delayed, consumers) == (3, 0, 0, 0)
     assert 0 < oldest < 3600
     leased.start_worker("solo")
-    eventually(lambda: (told()["solo"][:2], told()["solo"][3]) == ((2, 1), 1), "the worker to say what it has")
-    assert told()["threads"] == (0, 0, None, 0)
+    eventually(lambda: (told()["solo"][:3], told()["solo"][4]) == ((2, 1, 0), 1), "the worker to say what it has")
+    assert told()["threads"] == (0, 0, 0, None, 0)

@@ -41,8 +41,7 @@ class Redis:
         return dumps({"headers": headers}).encode()
 
     def hgetall(self, key: str) -> dict[bytes, bytes]:
-        assert key == scripts.WORKERS
-        return {b"host.1": b'999.0 {"default": 2}'}
+        return {scripts.WORKERS: {b"host.1": b'999.0 {"default": 2}'}, scripts.DELAYED_COUNTS: {b"default": b"8"}}[key]
 
     def time(self) -> tuple[int, int]:
         return 1000, 0
@@ -77,6 +76,7 @@ def test_what_waits_is_told_of_those_it_waits_for() -> None:
     assert counts.read(PROGRAMS) == Counts(
         waiting={"worker-default": 3, "worker-a": 0, "consumer": 4222},
         held={"worker-default": 2, "worker-a": 1},
+        delayed={"worker-default": 8, "worker-a": 0},
         oldest_s={"worker-default": 10.0},
         refused=5,
         set_aside=6,
@@ -103,25 +103,25 @@ def test_without_redis_nothing_is_known(monkeypatch: pytest.MonkeyPatch, broken:
 
 
 @pytest.mark.parametrize(
-    ("program", "waiting", "held", "sentence"),
+    ("program", "left", "sentence"),
     [
         # nothing is left of it
-        ("worker-a", 0, 0, None),
-        # something is: it waits, it runs, or both
-        ("worker-a", 1234, 0, "but 1,234 messages wait in it and 0 run or are delayed. Put its table back until"),
-        ("worker-a", 0, 1, "but 0 messages wait in it and 1 run or are delayed."),
-        ("worker-a", 2, 3, "but 2 messages wait in it and 3 run or are delayed."),
+        ("worker-a", (0, 0, 0), None),
+        # something is: it waits, it runs, it is not due yet
+        ("worker-a", (1234, 0, 0), "but 1,234 messages wait in it, 0 run and 0 are delayed. Put its table back until"),
+        ("worker-a", (0, 1, 0), "but 0 messages wait in it, 1 run and 0 are delayed."),
+        ("worker-a", (0, 0, 4321), "but 0 messages wait in it, 0 run and 4,321 are delayed."),
         # nobody knows
-        ("worker-a", None, None, "cannot be seen while Redis or every worker is away. Put its table back and say make up, or say FORCE=1"),
+        ("worker-a", None, "cannot be seen while Redis or every worker is away. Put its table back and say make up, or say FORCE=1"),
         # no queue goes with another program
-        ("supplier", None, None, None),
+        ("supplier", None, None),
     ],
 )  # fmt: skip
 def test_a_queue_with_work_in_it_is_not_removed(
-    program: str, waiting: int | None, held: int | None, sentence: str | None
+    program: str, left: tuple[int, int, int] | None, sentence: str | None
 ) -> None:
     """Nobody would ever do that work."""
-    known = Counts({program: waiting}, {program: held}) if waiting is not None and held is not None else Counts()
+    known = Counts(*({program: number} for number in left)) if left else Counts()
     if sentence is None:
         counts.refuse_to_remove([program], known)
         return
@@ -136,5 +136,5 @@ def test_one_queue_with_work_among_those_that_go_is_enough() -> None:
     with pytest.raises(RuntimeRefusal, match="The queue 'b'"):
         counts.refuse_to_remove(
             ["worker-a", "worker-b"],
-            Counts({"worker-a": 0, "worker-b": 1}, {"worker-a": 0, "worker-b": 0}),
+            Counts(*({"worker-a": 0, "worker-b": number} for number in (1, 0, 0))),
         )

@@ -11,7 +11,7 @@ from kombu.transport import redis
 from kombu.utils.objects import cached_property
 from redis import exceptions as errors
 
-from switchyard.broker import reading, scripts, stock
+from switchyard.broker import delays, reading, scripts, stock
 from switchyard.broker.bell import Bell
 from switchyard.broker.keeper import Keeper, keeper_at
 from switchyard.broker.leases import Leases
@@ -205,9 +205,9 @@ class Channel(stock.Channel):
             self._fetched = monotonic()
             self.connection.note_answer()
             self._hungry = self._hungry or bool(answers[-1][0])
-            found = answers[-1][1:]
+            now, found = float(answers[-1][1] or 0), answers[-1][2:]
             for number, (position, raw) in enumerate(zip(found[::2], found[1::2], strict=True), first):
-                self._arrive(number, lists.names[position], raw)
+                self._arrive(number, lists.names[position], raw, now)
         leases.forget(first)
         if refused:
             self._note_refusal(refused)
@@ -227,7 +227,7 @@ class Channel(stock.Channel):
             self._refused_until = monotonic() + REFUSED_S
             log.warning("redis_refuses", reason=str(refused))
 
-    def _arrive(self, number: int, queue: str, raw: bytes) -> None:
+    def _arrive(self, number: int, queue: str, raw: bytes, now: float) -> None:
         leases = self.leases
         tag = leases.take(number, queue, suspect=reading.deliveries(raw) >= reading.SUSPECT)
         try:
@@ -236,11 +236,10 @@ class Channel(stock.Channel):
             return leases.settle("aside", tag, reading.why_not(exc))
         if tag in leases.suspects:
             self._suspected = True
-            if message["headers"].get("eta"):
-                # It may wait here for hours before it could harm anybody, and would keep the other suspects waiting.
-                leases.suspects.discard(tag)
         if queue in self._no_ack:
             leases.settle("ack", tag)
+        elif due := delays.due(message, now):
+            return leases.settle("delay", tag, f"{due:.3f}")
         return self._arrived.append((queue, message))
 
     def _hand_on(self) -> int:

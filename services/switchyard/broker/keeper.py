@@ -1,4 +1,4 @@
-"""The thread that keeps a process' leases: it renews, sweeps, and settles what a blocked consumer cannot.
+"""The thread that keeps a process' leases: it renews, gives back what is due, sweeps, and settles what a blocked consumer cannot.
 
 It is a thread of the operating system with a connection of its own, also under gevent: neither a full pool nor a consumer that
 waits for Redis nor a task that never yields can keep it from its work. Only code that holds the interpreter's lock can: a call
@@ -18,6 +18,9 @@ from switchyard.broker.leases import Leases
 from switchyard.broker.wire import call, calls
 from switchyard.threads import real_thread
 
+#: Seconds between two turns at most, and between two for the sake of what is due.
+LONGEST, OFTEN = 1.0, 0.2
+
 #: What the thread has to say; the consumer logs it, since on gevent the log's locks belong to the hub.
 Note = tuple[str, dict[str, object]]
 
@@ -31,11 +34,12 @@ class Keeper:
         self._pool: Any = None
         self._connection: Any = None
         self._away = False
+        self._due_s = LONGEST
 
     @property
     def every(self) -> float:
-        """Seconds between two renewals: a tenth of a lease, and at most one."""
-        return float(min(1.0, self.leases.lease / 10))
+        """Seconds between two renewals: a tenth of a lease, and at most LONGEST."""
+        return float(min(LONGEST, self.leases.lease / 10))
 
     def start(self, pool: Any) -> None:
         """Begin, or go on with connections like those of this pool; in nobody's pool, whatever becomes of a channel."""
@@ -77,7 +81,7 @@ class Keeper:
                     self._note_return()
                 except Exception as exc:  # noqa: BLE001  whatever it is, leases must be renewed again
                     self._note_loss(exc)
-            sleep(max(0.05, begun + self.every - monotonic()))
+            sleep(max(0.05, begun + min(self.every, self._due_s) - monotonic()))
 
     def _keep(self) -> None:
         fresh = self._connection is None
@@ -87,7 +91,9 @@ class Keeper:
                 call(self._connection, "SCRIPT", "LOAD", s) for s in (scripts.SETTLE, scripts.KEEP)
             )
         # Leases first. The consumer settles what it can, with its next fetch; what is left after half a turn, it cannot.
-        back, aside, lapsed = call(self._connection, *self.leases.keeping(self._keep_up, forget=fresh))
+        back, aside, lapsed, due_ms = call(self._connection, *self.leases.keeping(self._keep_up, forget=fresh))
+        # Most of what is due at nearly one time goes together.
+        self._due_s = LONGEST if due_ms < 0 else max(OFTEN if due_ms else 0.0, due_ms / 1000)
         self.leases.lapsed(lapsed)
         if back or aside:
             self.notes.append(("messages_of_lost_workers", {"put_back": back, "set_aside": aside}))

@@ -74,6 +74,8 @@ class Leases:
         self.letters, self.clock, self.workers = (
             key(k) for k in (scripts.DEAD_LETTERS, scripts.CLOCK, scripts.WORKERS)
         )
+        self.delayed = tuple(key(k) for k in (scripts.DELAYED, scripts.DELAYED_ENTRIES, scripts.DELAYED_COUNTS))
+        self.revoked = key(scripts.REVOKED)
         steps = ",".join(map(str, channel.priority_steps))
         self.home = (channel.global_keyprefix, channel.sep, steps, channel.max_deliveries)
         self.lease, self.visibility_timeout = channel.lease, channel.visibility_timeout
@@ -176,22 +178,23 @@ class Leases:
         if acked:
             commands += [("HDEL", self.unacked, *acked), ("ZREM", self.index, *acked)]
         if others:
-            commands.append(("EVALSHA", script, 3, self.unacked, self.index, self.letters, *self.home, *others))
+            keys = (self.unacked, self.index, self.letters, *self.delayed)
+            commands.append(("EVALSHA", script, len(keys), *keys, *self.home, *others))
         return commands
 
     def keeping(self, script: str, *, forget: bool) -> tuple[Any, ...]:
-        """The command that renews all leases but the overdue ones, and sweeps; `script` is the digest of scripts.KEEP."""
+        """The command that renews all leases but the overdue ones, gives back what is due, and sweeps; `script` is the digest of scripts.KEEP."""
         overdue, held = set(self.overdue()), self._held()
         # What is not renewed any more is not waited for either: it runs, or hangs, beside its next delivery.
         self.suspects -= overdue
         count = Counter(lease.queue for lease in held.values())
         consumed = {queue for queues in list(self.consuming.values()) for queue in queues}
         said = dumps({queue: count[queue] for queue in {*consumed, *count}})
-        keys = (self.unacked, self.index, self.letters, self.clock, self.workers)
+        keys = (self.unacked, self.index, self.letters, self.clock, self.workers, *self.delayed, self.revoked)
         arguments = (self.lease, self.visibility_timeout, SWEEP, self.worker, said, int(forget))
         expected = [f"{self.worker}:{number}" for numbers in list(self._expected.values()) for number in numbers]
         ours = (tag for tag in held if tag not in overdue)
-        return ("EVALSHA", script, 5, *keys, *self.home, *arguments, len(expected), *expected, *ours)
+        return ("EVALSHA", script, len(keys), *keys, *self.home, *arguments, len(expected), *expected, *ours)
 
     def lapsed(self, tags: Iterable[bytes]) -> None:
         """These were not there to be renewed: they are settled, or another worker's by now."""

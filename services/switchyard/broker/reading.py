@@ -28,6 +28,10 @@ def read(raw: bytes, tag: str) -> dict[str, Any]:
         raise TypeError(f"its time limits are no numbers: {hard!r}, {soft!r}")
     if message.get(scripts.DELIVERIES):
         message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+    if message.get(scripts.REVOKED_MARK):
+        from celery.worker import state  # noqa: PLC0415  only a worker that runs gets one
+
+        state.revoked.add(message["headers"]["id"])
     return message
 
 

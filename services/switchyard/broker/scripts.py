@@ -10,6 +10,17 @@ DEAD_LETTERS, DEAD_LETTER = "switchyard:dead_letters", "switchyard:dead_letter:"
 CLOCK = "switchyard:lease_clock"
 #: Each worker that lives: when it last said so, and what it holds.
 WORKERS = "switchyard:workers"
+#: Messages that are not due yet: an id -> when they are, by the server's clock; the id -> the message with its queue, as kombu
+#: notes it; and how many there are of each queue.
+DELAYED, DELAYED_ENTRIES, DELAYED_COUNTS = (
+    "switchyard:delayed",
+    "switchyard:delayed:entries",
+    "switchyard:delayed:counts",
+)
+#: Ids of tasks that were revoked, by when they were: a delayed one outlives every worker that has heard of it.
+REVOKED = "switchyard:revoked"
+#: What a delayed message begins with that was revoked meanwhile.
+REVOKED_MARK = "x-revoked"
 #: What a message that was lost begins with, and how often it was.
 DELIVERIES = "x-deliveries"
 
@@ -22,4 +33,5 @@ def _script(name: str, *before: str) -> str:
 
 FETCH = _script("fetch")
 SETTLE = _script("settle", "home")
-KEEP = _script("keep", "home")
+KEEP = _script("keep", "home", "delayed")
+RELEASE = _script("release", "home", "delayed")

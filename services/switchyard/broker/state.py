@@ -21,12 +21,14 @@ UNACKED = "unacked"
 
 @dataclass(frozen=True)
 class QueueState:
-    """What a queue has: messages that wait, messages that its workers hold (running or reserved), how many seconds ago the one
-    that waits longest was published (None: nothing waits, or its publisher did not say), and workers that consume it.
+    """What a queue has: messages that wait, messages that its workers hold (running or reserved), messages that are not due yet,
+    how many seconds ago the one that waits longest was published (None: nothing waits, or its publisher did not say), and workers
+    that consume it.
     """
 
     waiting: int
     in_flight: int
+    delayed: int
     oldest_s: float | None
     consumers: int
 
@@ -47,21 +49,34 @@ def of_queues(queues: Iterable[str]) -> dict[str, QueueState]:
     pipe = client().pipeline(transaction=False)
     pipe.time()
     pipe.hgetall(scripts.WORKERS)
+    pipe.hgetall(scripts.DELAYED_COUNTS)
     for name in names:
         pipe.llen(name)
         pipe.lindex(name, -1)
-    (seconds, microseconds), workers, *rest = pipe.execute()
+    (seconds, microseconds), workers, delayed, *rest = pipe.execute()
     now = seconds + microseconds / 1e6
-    said = [loads(text) for at, text in map(_split, workers.values()) if float(at) > now - settings().broker_lease]
+    said = _said(workers, now)
     return {
         name: QueueState(
             waiting=rest[2 * position],
             in_flight=sum(worker.get(name, 0) for worker in said),
+            delayed=int(delayed.get(name.encode(), 0)),
             oldest_s=_age(rest[2 * position + 1], now),
             consumers=sum(name in worker for worker in said),
         )
         for position, name in enumerate(names)
     }
+
+
+def leased_workers() -> int:
+    """How many workers of the leased transport consume something. Raises redis' own errors while the broker is away."""
+    seconds, _ = client().time()
+    return len(_said(cast("dict[bytes, bytes]", client().hgetall(scripts.WORKERS)), seconds))
+
+
+def _said(workers: dict[bytes, bytes], now: float) -> list[dict[str, int]]:
+    """Of each worker that lives what it holds of the queues it consumes."""
+    return [loads(text) for at, text in map(_split, workers.values()) if float(at) > now - settings().broker_lease]
 
 
 def _split(noted: bytes) -> tuple[bytes, bytes]:

@@ -21,12 +21,13 @@ from switchyard.workflows import record
 @dataclass(frozen=True)
 class Counts:
     """Messages that wait for a program, for the consumer the events in the broker and the workflows to be published; messages that
-    a queue's worker holds, running, reserved or delayed; the seconds for which a queue's first has waited; and what was kept of
-    refused events and set-aside messages. What cannot be read is missing.
+    a queue's worker holds, running or reserved; messages that are not due yet; the seconds for which a queue's first has waited; and
+    what was kept of refused events and set-aside messages. What cannot be read is missing.
     """
 
     waiting: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    delayed: dict[str, int] = field(default_factory=dict)
     oldest_s: dict[str, float] = field(default_factory=dict)
     refused: int = 0
     set_aside: int = 0
@@ -51,6 +52,7 @@ def read(programs: Iterable[str]) -> Counts:
         return Counts(
             waiting,
             held={program: held[queue] for program, queue in queues.items()},
+            delayed={program: found[queue].delayed for program, queue in queues.items()},
             oldest_s={program: age for program, queue in queues.items() if (age := found[queue].oldest_s) is not None},
             refused=refused.count(),
             set_aside=dead_letters.count(),
@@ -84,9 +86,9 @@ def refuse_to_remove(programs: Iterable[str], counts: Counts) -> None:
                 f"The queue {queue!r} is not in queues.toml any more, and what is left in it cannot be seen while Redis "
                 "or every worker is away. Put its table back and say make up, or say FORCE=1 make up to leave its work undone."
             )
-        waiting, held = counts.waiting[program], counts.held[program]
-        if waiting or held:
+        waiting, held, delayed = counts.waiting[program], counts.held[program], counts.delayed[program]
+        if waiting or held or delayed:
             raise RuntimeRefusal(
-                f"The queue {queue!r} is not in queues.toml any more, but {waiting:,} messages wait in it and {held:,} run or are "
-                "delayed. Put its table back until they are done, or say FORCE=1 make up to leave them undone."
+                f"The queue {queue!r} is not in queues.toml any more, but {waiting:,} messages wait in it, {held:,} run and "
+                f"{delayed:,} are delayed. Put its table back until they are done, or say FORCE=1 make up to leave them undone."
             )

@@ -16,8 +16,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Row:
     """A program of the deployment. `waiting` is the messages in a worker's queue, for the consumer the events in the broker
-    and the workflows to be published; `held` those that workers have taken; `oldest_s` how long the first of the queue has waited.
-    None for any other program, and for what cannot be read.
+    and the workflows to be published; `held` those that workers have taken; `delayed` those that are not due yet; `oldest_s` how
+    long the first of the queue has waited. None for any other program, and for what cannot be read.
     """
 
     name: str
@@ -27,11 +27,13 @@ class Row:
     waiting: int | None
     held: int | None = None
     oldest_s: float | None = None
+    delayed: int | None = None
 
 
 def row(name: str, state: str, pid: int, uptime_s: int, found: Counts) -> Row:
     """A row of what a runtime knows of a program and of what Redis has for it."""
-    return Row(name, state, pid, uptime_s, found.waiting.get(name), found.held.get(name), found.oldest_s.get(name))
+    waiting, held, delayed = (each.get(name) for each in (found.waiting, found.held, found.delayed))
+    return Row(name, state, pid, uptime_s, waiting, held, found.oldest_s.get(name), delayed)
 
 
 def kept(refused: int, set_aside: int) -> list[str]:

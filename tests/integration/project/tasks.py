@@ -140,3 +140,14 @@ def gate(name):
     while not (FOLDER / f"open_{os.environ.get('GATE', '')}").exists():
         time.sleep(0.05)
     note("ended", name)
+
+
+@shared_task(name="later")
+def later(name):
+    note("later", f"{name} {time.time()}")
+
+
+@shared_task(name="try_later", bind=True, max_retries=1)
+def try_later(self, name, seconds):
+    note("later", f"{name} {time.time()}")
+    raise self.retry(countdown=seconds)

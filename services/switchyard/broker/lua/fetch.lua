@@ -2,9 +2,9 @@
 -- the server tell this connection, once, when somebody touches that list (CLIENT TRACKING): the doorbell of an idle worker.
 -- KEYS unacked, index, list...
 -- ARGV score from now, tag prefix, first number, how many, 1 if a suspect may be among them, queue as JSON per list
--- Returns 1 if there is more to fetch, then list number and message for each, which have consecutive tags.
+-- Returns 1 if there is more to fetch, the server's time, then list number and message for each, which have consecutive tags.
 local want, number, free = tonumber(ARGV[4]), tonumber(ARGV[3]), ARGV[5] == '1'
-local out, index, hash = {0}, {}, {}
+local out, index, hash = {0, ''}, {}, {}
 for i = 3, #KEYS do
   local left, blocked = redis.call('LLEN', KEYS[i]), false
   if left > 0 and want > 0 then
@@ -34,7 +34,9 @@ for i = 3, #KEYS do
 end
 if #index > 0 then
   local t = redis.call('TIME')
-  local score, scored = string.format('%.6f', t[1] + t[2] / 1e6 + ARGV[1]), {}
+  local now = t[1] + t[2] / 1e6
+  local score, scored = string.format('%.6f', now + ARGV[1]), {}
+  out[2] = string.format('%.6f', now)
   for _, tag in ipairs(index) do
     scored[#scored + 1] = score
     scored[#scored + 1] = tag

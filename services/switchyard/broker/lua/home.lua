@@ -55,6 +55,14 @@ local function set_aside(letters, prefix, sep, tag, entry, reason)
   redis.call('ZADD', letters, at(now), tag)
 end
 
+-- Give a message back as it is; what its list does not take is set aside.
+local function give_back(letters, prefix, sep, tag, entry, message, list)
+  local done = redis.pcall('RPUSH', list, message)
+  if type(done) ~= 'number' then
+    set_aside(letters, prefix, sep, tag, entry, 'it could not be put back: ' .. tostring(done.err))
+  end
+end
+
 -- Put a message back that was lost with its worker: counted, or set aside when it was lost too often. Says which.
 local function put_back(command, letters, prefix, sep, steps, most, tag, entry)
   local message, queue, list = home(entry, prefix, sep, steps)

@@ -1,8 +1,8 @@
--- Renew a worker's leases, note that it lives, and put back what others have lost.
--- KEYS unacked, index, dead letters, clock, workers
+-- Renew a worker's leases, note that it lives, give back what was delayed and is due, and put back what others have lost.
+-- KEYS unacked, index, dead letters, clock, workers, delayed (tag -> due), their entries, how many of each queue, revoked
 -- ARGV prefix, separator, priority steps, most deliveries, lease, visibility timeout, how many at most, worker,
 --      what it says of itself, 1 to forget workers that are gone, how many tags it only expects, these, and those it has
--- Returns how many went back, how many were set aside, and the tags that it has no more.
+-- Returns how many went back, how many were set aside, the tags that it has no more, and milliseconds until the next is due.
 local lease, shift = tonumber(ARGV[5]), ARGV[5] - ARGV[6]
 -- Those of a fetch that has not come yet may have no entry; any other that has none is another worker's by now.
 local lapsed = {}
@@ -21,6 +21,9 @@ if ARGV[10] == '1' then
   end
 end
 
+local first = end_delays(at(now), ARGV[7], KEYS[3], KEYS[6], KEYS[7], KEYS[8], KEYS[9], ARGV[1], ARGV[2], ARGV[3])
+local soon = first and math.max(0, math.ceil((first - now) * 1000)) or -1
+
 -- Nobody could renew while the server was down or stopped, or its clock was moved: all leases look old then, also those of
 -- workers that live. Until one whole lease has passed without such a gap, nothing is put back.
 local clock = redis.call('HMGET', KEYS[4], 'seen', 'since')
@@ -36,7 +39,7 @@ if not seen or not since or now < seen or now - seen > lease / 2 then
   since = now
 end
 redis.call('HSET', KEYS[4], 'seen', at(now), 'since', at(since))
-if now - since < lease then return {0, 0, lapsed} end
+if now - since < lease then return {0, 0, lapsed, soon} end
 
 local back, aside = 0, 0
 local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', at(now - ARGV[6]), 'LIMIT', 0, ARGV[7])
@@ -49,4 +52,4 @@ for i = #gone, 1, -1 do -- the oldest last, which is the next to be fetched
   end
   redis.call('ZREM', KEYS[2], gone[i])
 end
-return {back, aside, lapsed}
+return {back, aside, lapsed, soon}

@@ -1,7 +1,8 @@
 -- What became of messages that were fetched, besides being acknowledged. Once per tag: what was settled, or lost to another
 -- worker, has no entry any more, so a batch whose answer was lost is simply sent again.
--- KEYS unacked, index, dead letters   ARGV prefix, separator, priority steps, most deliveries, then (what, tag, reason)...
+-- KEYS unacked, index, dead letters, delayed (tag -> due), their entries, how many of each queue   ARGV prefix, separator, priority steps, most deliveries, then (what, tag, reason)...
 -- what: head (back, next, uncounted) | tail (back, last, counted: its process was lost) | aside (with the reason)
+--       | delay (until the reason's time: keep.lua gives it back then)
 for i = 5, #ARGV, 3 do
   local what, tag, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local entry = redis.call('HGET', KEYS[1], tag)
@@ -10,10 +11,11 @@ for i = 5, #ARGV, 3 do
     if what == 'aside' then
       set_aside(KEYS[3], ARGV[1], ARGV[2], tag, entry, reason)
     elseif what == 'head' and queue then
-      local done = redis.pcall('RPUSH', list, message)
-      if type(done) ~= 'number' then
-        set_aside(KEYS[3], ARGV[1], ARGV[2], tag, entry, 'it could not be put back: ' .. tostring(done.err))
-      end
+      give_back(KEYS[3], ARGV[1], ARGV[2], tag, entry, message, list)
+    elseif what == 'delay' and queue then
+      redis.call('HSET', KEYS[5], tag, entry)
+      redis.call('ZADD', KEYS[4], reason, tag)
+      redis.call('HINCRBY', KEYS[6], queue, 1)
     else
       put_back('LPUSH', KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tag, entry)
     end
