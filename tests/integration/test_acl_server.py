@@ -214,6 +214,8 @@ def test_transactions_and_scripts_of_a_role_outlive_the_server(tmp_path: Path) -
                 "switchyard:a",
                 "switchyard:b",
             )
+        # A write to the file waits for a slow fsync, also while Redis has answered.
+        eventually(lambda: server.client().info("persistence")["aof_buffer_length"] == 0, "all to be in the file")
         server.kill()
         server.start()
         assert sorted(server.client().keys()) == ["default", "switchyard:a", "switchyard:b", "unacked"]

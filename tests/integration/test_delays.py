@@ -70,6 +70,7 @@ def test_delayed_tasks_outlive_their_worker_and_redis(leased: Deployment) -> Non
     send_later(leased, *(("gevent", "later", f"task{number}", 6 + number / 10) for number in range(40)))
     eventually(lambda: delayed(leased) == 40, "all to be delayed")
     os.killpg(workers["gevent"].pid, signal.SIGKILL)
+    eventually(lambda: leased.server.client(0).info("persistence")["aof_buffer_length"] == 0, "all to be on the disk")
     leased.server.kill()
     leased.server.start()
     assert delayed(leased) == 40
