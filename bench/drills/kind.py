@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How large a drill is to be: blows, messages of a flood, seconds of a pause and leases of a long task."""
+    """How large a drill is to be: blows, messages of a flood, seconds of a pause, leases of a long task, and delayed tasks with the
+    seconds over which they are due.
+    """
 
     pools: tuple[str, ...]
     rounds: int = 1
     messages: int = 5_000
     pause: float = 8.0
     leases: float = 3.0
+    delayed: int = 800
+    spread: float = 20.0
     fsync: str = "everysec"
 
 

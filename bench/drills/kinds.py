@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.drills import clock, full, hostile, interrupted, killing, poison, redis_away, steady, supervised
+from bench.drills import clock, delayed, full, hostile, interrupted, killing, poison, redis_away, steady, supervised
 from bench.drills.kind import Kind
 
 KINDS = {
@@ -22,6 +22,7 @@ KINDS = {
         Kind("clock", clock.clock, server=clock.own_clock),
         Kind("poison", poison.poison),
         Kind("hostile", hostile.hostile),
+        Kind("delayed", delayed.delayed, rounds=(4, 20)),
         Kind("flood", killing.flood, rounds=(8, 40)),
     )
 }

@@ -41,8 +41,8 @@ class Publisher:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def send(self, queue: str, task: str = "drill.work", *arguments: object) -> str:
-        """Have a task published, whose first argument is its own name; returns that name. Any thread may.
+    def send(self, queue: str, task: str = "drill.work", *arguments: object, eta: str | None = None) -> str:
+        """Have a task published, whose first argument is its own name; returns that name. Any thread may. `eta` is ISO 8601.
 
         Raises SwitchyardError if the publisher has ended.
         """
@@ -53,7 +53,7 @@ class Publisher:
             self._open[queue] += 1
         with self._writing:
             try:
-                self._input.write(json.dumps([name, task, [name, *arguments], queue]) + "\n")
+                self._input.write(json.dumps([name, task, [name, *arguments], queue, eta]) + "\n")
             except BrokenPipeError:
                 code = self.process.wait()
                 raise SwitchyardError(

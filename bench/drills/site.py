@@ -20,7 +20,7 @@ from bench.workers import wait_until
 from redis import Redis, RedisError
 from tests.support import Deployment, Server, processes
 
-from switchyard.broker.scripts import DEAD_LETTER, DEAD_LETTERS
+from switchyard.broker.scripts import DEAD_LETTER, DEAD_LETTERS, DELAYED
 from switchyard.health import is_ready, program_name
 from switchyard.settings import ROOT
 
@@ -175,7 +175,7 @@ class Site:
             return False
         try:
             with self.client() as client:
-                return not client.hlen("unacked") and not self.waiting()
+                return not client.hlen("unacked") and not client.zcard(DELAYED) and not self.waiting()
         except RedisError:
             return False
 
