@@ -14,7 +14,10 @@ from bench.drills.running import drill
 #: Drills and their sizes, those of a line one after another, the lines side by side: they mostly wait for leases to lapse.
 LINES = (
     {"workers": Options(pools=("solo", "threads", "gevent", "prefork"), rounds=4)},
-    {"poison": Options(pools=("solo",))},
+    {
+        "poison": Options(pools=("solo",)),
+        "delayed": Options(pools=("gevent", "prefork"), rounds=2, delayed=100, spread=8.0),
+    },
     {"children": Options(pools=("prefork",), rounds=2), "hostile": Options(pools=("solo", "prefork"))},
     {"redis-killed": Options(pools=("gevent", "prefork")), "paused": Options(pools=("threads",))},
 )
@@ -53,6 +56,10 @@ def test_killed_workers_of_every_pool_lose_nothing_and_repeat_little(drills) -> 
 
 def test_a_task_that_kills_its_worker_each_time_is_set_aside_and_its_neighbours_run(drills) -> None:
     assert promises_are_kept(drills["poison"].result())
+
+
+def test_delayed_tasks_outlive_workers_and_redis_and_none_is_early(drills) -> None:
+    assert promises_are_kept(drills["delayed"].result())
 
 
 def test_a_prefork_child_that_is_killed_in_mid_task_costs_only_that_task(drills) -> None:
