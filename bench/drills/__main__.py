@@ -33,7 +33,7 @@ def options_for(kind: Kind, chosen: argparse.Namespace) -> Options:
         fsync=chosen.fsync,
     )
     if full:
-        options = replace(options, messages=100_000, pause=60.0, leases=10.0, delayed=10_000, spread=60.0)
+        options = replace(options, messages=100_000, pause=60.0, leases=10.0, items=1_000, delayed=10_000, spread=60.0)
     return options if chosen.messages is None else replace(options, messages=chosen.messages)
 
 

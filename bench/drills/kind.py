@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     """How large a drill is to be: blows, messages of a flood, seconds of a pause, leases of a long task, and delayed tasks with the
-    seconds over which they are due.
+    seconds over which they are due, and items of a workflow.
     """
 
     pools: tuple[str, ...]
@@ -27,6 +27,7 @@ class Options:
     pause: float = 8.0
     leases: float = 3.0
     delayed: int = 800
+    items: int = 300
     spread: float = 20.0
     fsync: str = "everysec"
 

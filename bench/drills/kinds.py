@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from bench.drills import clock, delayed, full, hostile, interrupted, killing, poison, redis_away, steady, supervised
+from bench.drills import (
+    clock,
+    delayed,
+    full,
+    hostile,
+    interrupted,
+    killing,
+    poison,
+    redis_away,
+    steady,
+    supervised,
+    workflows,
+)
 from bench.drills.kind import Kind
 
 KINDS = {
@@ -23,6 +35,7 @@ KINDS = {
         Kind("poison", poison.poison),
         Kind("hostile", hostile.hostile),
         Kind("delayed", delayed.delayed, rounds=(4, 20)),
+        Kind("workflows", workflows.workflows, rounds=(10, 50), pools=("gevent", "prefork")),
         Kind("flood", killing.flood, rounds=(8, 40)),
     )
 }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from bench.drills.ledger import LEDGER
 from celery import Celery
 
 from switchyard.settings import settings
+from switchyard.workflows import current, fan_out
 
 app = Celery("drill")
 app.config_from_object("switchyard.celeryconfig")
@@ -58,3 +63,45 @@ def poison(name: str) -> None:
     """Take the whole worker down, its children included."""
     note("begun", name)
     os.killpg(0, signal.SIGKILL)
+
+
+def item(number: int) -> int:
+    """Wait a little, and say which it was."""
+    workflow = current()
+    name = f"{queue}.{workflow.id if workflow else ''}.{number}"
+    note("begun", name)
+    time.sleep(0.002)
+    note("ended", name)
+    return number
+
+
+def spread(items: int) -> None:
+    """Fan out, from a source that takes its time."""
+
+    def source() -> Iterator[int]:
+        for number in range(items):
+            time.sleep(0.001)
+            yield number
+
+    fan_out(f"drill.{queue}.item", source(), callback=f"drill.{queue}.collect", chunk_size=50)
+
+
+def collect(results: list[Any]) -> int:
+    """Call back as to the outside: note the key, and whether each result is there, in order."""
+    workflow = current()
+    line = {
+        "id": workflow and workflow.id,
+        "attempt": workflow and workflow.attempt,
+        "right": results == list(range(len(results))),
+        "results": len(results),
+    }
+    with Path(f"{os.environ[LEDGER]}.calls").open("a") as file:
+        file.write(f"{json.dumps(line)}\n")
+    time.sleep(0.3)
+    return len(results)
+
+
+queue = settings().queue
+if queue:
+    for task in (item, spread, collect):
+        app.task(name=f"drill.{queue}.{task.__name__}")(task)

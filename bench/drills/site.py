@@ -207,4 +207,4 @@ class Site:
 
 
 def _table(pool: str) -> str:
-    return f'[queues.{pool}]\npool = "{pool}"\nconcurrency = {SLOTS[pool]}\ndrain = 1\nmemory = "2G"\n'
+    return f'[queues.{pool}]\ntasks = ["drill.{pool}.*"]\npool = "{pool}"\nconcurrency = {SLOTS[pool]}\ndrain = 1\nmemory = "2G"\n'
