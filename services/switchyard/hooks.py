@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from celery import signals
+from celery.app.task import Task
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from switchyard import logs
@@ -137,6 +138,8 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
 
 def _begin(**_: Any) -> None:
     stopping.begin()
+    # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
+    Task.Request = "switchyard.worker.request:Request"
 
 
 def _end_worker(**_: Any) -> None:
