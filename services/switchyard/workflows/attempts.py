@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from switchyard.errors import WorkflowConflict
-from switchyard.logs import get_logger
 from switchyard.settings import settings
 from switchyard.workflows import cancelling, record
-
-log = get_logger(__name__)
 
 
 def replay(workflow_id: str) -> record.Meta:
@@ -41,7 +38,6 @@ def check(outcome: str, found: record.Meta) -> None:
         raise WorkflowConflict(f"A part of the items or results of workflow {found.id} has expired; start it anew.")
     if outcome != "opened":
         raise WorkflowConflict(_refusal(found) or f"Workflow {found.id} was replayed meanwhile; see how it stands.")
-    log.info("attempt_opened", workflow_id=found.id, attempt=found.attempt)
 
 
 def _refusal(meta: record.Meta) -> str:

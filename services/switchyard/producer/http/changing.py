@@ -39,6 +39,7 @@ async def open_attempt(request: Request, workflow_id: Id) -> Response:
     outcome = await _run(records, "attempt", keys, args)
     meta = await read(records, workflow_id)
     attempts.check(outcome, meta)
+    log.info("attempt_opened", workflow_id=workflow_id, attempt=meta.attempt)
     return shown(meta, 201, Location=f"/v1/workflows/{workflow_id}")
 
 
