@@ -26,10 +26,11 @@ def test_bare_make_is_a_grouped_help(up):
     assert [line for line in said.splitlines() if line and not line.startswith(" ")] == [
         "Run it",
         "Give it work",
+        "Look after workflows",
         "Change it",
     ]
     groups = said.strip().split("\n\n")
-    assert [len(group.splitlines()[1:]) <= 7 for group in groups] == [True] * 3
+    assert [len(group.splitlines()[1:]) <= 7 for group in groups] == [True] * 4
 
 
 def test_up_again_changes_nothing(up):
