@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart doctor refused delayed dead-letters demo seed report start workflow new-report base-images render check test bench drill screenshots
+.PHONY: help up down ps logs restart doctor demo seed report start workflow cancel replay refused delayed dead-letters new-report base-images render check test bench drill screenshots
 
 ##@ Run it
 up: ## Bring everything up and wait until it is ready; again is safe and applies what changed
@@ -27,10 +27,14 @@ report: ## Make a report and say where it is: make report R=sales [PERIOD=2017-0
 	@$(RUN) switchyard report $(R) $(if $(PERIOD),"period=$(PERIOD)") $(ARGS)
 start: ## Start a workflow by its task's name: make start W=refresh_products [ARGS="limit=100"]
 	@$(RUN) switchyard start $(W) $(ARGS)
-workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
-	@$(RUN) switchyard workflow $(W)
 
 ##@ Look after it
+workflow: ## How a workflow stands, and which of its items failed: make workflow W=<id>
+	@$(RUN) switchyard workflow $(W)
+cancel: ## End a workflow, nothing of it starts any more: make cancel W=<id>
+	@$(RUN) switchyard cancel $(W)
+replay: ## Run again what of a workflow has failed, and then its callback: make replay W=<id>
+	@$(RUN) switchyard replay $(W)
 refused: ## Events that could not be taken, and why: make refused [DO=retry|drop]
 	@$(RUN) switchyard refused $(if $(DO),--$(DO))
 delayed: ## Messages that are not due yet: make delayed [DO=release]

@@ -22,19 +22,17 @@ out = Console(highlight=False, soft_wrap=True)
 def main() -> int:
     """Run the demo. 0 also when products failed: the demo then shows what a failure looks like; 1 if something could not run."""
     try:
-        refresh()
-        return make_reports()
+        return make_reports() if refresh() else 1
     except SwitchyardError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nWhat was started goes on without you; `make workflow W=<its id>` says how far it is.", file=sys.stderr)
         return 130
-    return 0
 
 
-def refresh() -> None:
-    """Start a refresh of all products, follow it, and print what came of it."""
+def refresh() -> bool:
+    """Start a refresh of all products, follow it, and print what came of it; False if somebody has cancelled it."""
     chosen = demo_settings()
     supplier = Remote(stand_in(chosen.supplier_host, chosen.supplier_port))
     with supplier.turned(latency_ms=chosen.supplier_latency_ms, failure_rate=chosen.supplier_failure_rate):
@@ -44,9 +42,13 @@ def refresh() -> None:
             f"workflow {workflow_id}: the supplier takes {chosen.supplier_latency_ms} ms for a product", markup=False
         )
         meta = progress.follow(workflow_id, out)
+        if meta.state == "cancelled":
+            out.print(f"The refresh was {meta.reason}. No report was started.", markup=False)
+            return False
         out.print(_summary(meta, before, supplier.stats(), time.monotonic() - began))
     if meta.failed:
         out.print(f"The supplier was not told. Which products failed, and why: make workflow W={meta.id}", markup=False)
+    return True
 
 
 def make_reports() -> int:
@@ -56,7 +58,7 @@ def make_reports() -> int:
     ids = {name: run.start(app, report, {}) for name, report in reports.items()}
     for name, workflow_id in ids.items():
         out.print(f"{name}: workflow {workflow_id}", markup=False)
-    return 0 if run.follow(ids, out) else 1
+    return 1 if run.follow(ids, out) else 0
 
 
 def _summary(meta: workflows.Meta, before: dict[str, Any], after: dict[str, Any], took_s: float) -> Table:

@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     workflow = add("workflow", working.workflow, "a workflow's state, and which of its items failed", inside=True)
     workflow.add_argument("id", nargs="?")
+    cancel = add("cancel", working.cancel, "end a workflow: nothing of it starts any more", inside=True)
+    cancel.add_argument("id", nargs="?")
+    replay = add(
+        "replay", working.replay, "run again what of a workflow has failed, and show its progress", inside=True
+    )
+    replay.add_argument("id", nargs="?")
     refused = add("refused", working.refused, "events that could not be taken, and why", inside=True, alone=True)
     then = refused.add_mutually_exclusive_group()
     then.add_argument("--retry", action="store_true", help="put them back into the broker's queue")

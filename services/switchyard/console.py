@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-#: Exit codes: refused with a sentence; a workflow that ended without success.
+#: Exit codes: refused with a sentence, or stopped by somebody; a workflow that ended without success.
 REFUSED, UNSUCCESSFUL = 1, 2
 
 out = Console(highlight=False, soft_wrap=True)

@@ -29,6 +29,10 @@ class UnknownWorkflow(WorkflowError):
     """No workflow has this id; it may have expired. Ids are printed when a workflow starts."""
 
 
+class WorkflowConflict(WorkflowError):
+    """The workflow is not in a state in which this can be done. `make workflow W=<id>` says how it stands."""
+
+
 class EventRefused(SwitchyardError):
     """The event starts nothing: it is no CloudEvent, or nothing here waits for it. Nothing was started."""
 

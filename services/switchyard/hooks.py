@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from celery import signals
+from celery.app.task import Task
 from celery.states import SUCCESS
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
@@ -139,6 +140,8 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
 
 def _begin(**_: Any) -> None:
     stopping.begin()
+    # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
+    Task.Request = "switchyard.worker.request:Request"
     config = settings()
     if config.broker_transport == "leased" and config.broker_is_one_server():
         from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it

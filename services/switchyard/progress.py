@@ -50,11 +50,11 @@ def _bars(ids: Mapping[str, str], console: Console) -> dict[str, record.Meta]:
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     metas: dict[str, record.Meta] = {}
     with Progress(*columns, console=console) as progress:
-        bars = {label: progress.add_task(_said(label, "waiting "), total=None, failed=0) for label in ids}
+        bars = {label: progress.add_task(_said(label, f"{'waiting':<9}"), total=None, failed=0) for label in ids}
         for metas in _looks(ids, console):
             for label, meta in metas.items():
                 # As wide as the longest state, or the bars would jump from look to look.
-                progress.update(bars[label], description=_said(label, f"{meta.state:<8}"), total=meta.total or None,
+                progress.update(bars[label], description=_said(label, f"{meta.state:<9}"), total=meta.total or None,
                                 completed=meta.done, failed=meta.failed)  # fmt: skip
                 if meta.ended:
                     progress.stop_task(bars[label])

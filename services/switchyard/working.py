@@ -11,7 +11,7 @@ from itertools import islice
 from rich.markup import escape
 from rich.table import Table
 
-from switchyard.console import UNSUCCESSFUL, out
+from switchyard.console import REFUSED, UNSUCCESSFUL, out
 from switchyard.errors import SwitchyardError
 from switchyard.settings import settings
 
@@ -65,15 +65,40 @@ def report(found: argparse.Namespace) -> int:
     parameters = dict(_split(argument, "period=2017-05") for argument in found.arguments)
     workflow_id = run.start(app, chosen, parameters)
     out.print(f"workflow {workflow_id}", markup=False)
-    return 0 if run.follow({chosen.name: workflow_id}, out) else UNSUCCESSFUL
+    return run.follow({chosen.name: workflow_id}, out)
 
 
 def workflow(found: argparse.Namespace) -> int:
     """Say how a workflow stands, and which of its items failed."""
-    if not found.id:
-        raise SwitchyardError("Which workflow? Say `make workflow W=<id>`; the id is printed when it starts.")
     with _redis_needed():
-        return _show(found.id)
+        return _show(_id_of(found, "workflow"))
+
+
+def _id_of(found: argparse.Namespace, target: str) -> str:
+    if not found.id:
+        raise SwitchyardError(f"Which workflow? Say `make {target} W=<id>`; the id is printed when it starts.")
+    return str(found.id)
+
+
+def cancel(found: argparse.Namespace) -> None:
+    """End a workflow, and say so."""
+    from switchyard import workflows  # noqa: PLC0415
+
+    with _redis_needed():
+        meta = workflows.cancel(_id_of(found, "cancel"), by="`make cancel`")
+    out.print(
+        f"{meta.name} {meta.id} was {meta.reason}. Nothing of it starts any more; items that run now end.", markup=False
+    )
+
+
+def replay(found: argparse.Namespace) -> int:
+    """Open a workflow's next attempt, and follow it."""
+    from switchyard import progress, workflows  # noqa: PLC0415
+
+    with _redis_needed():
+        meta = workflows.replay(_id_of(found, "replay"))
+    out.print(f"workflow {meta.id}, attempt {meta.attempt}", markup=False)
+    return _say_end(progress.follow(meta.id, out))
 
 
 def _show(workflow_id: str) -> int:
@@ -158,5 +183,8 @@ def _redis_needed() -> Iterator[None]:
 
 def _say_end(meta: object) -> int:
     result, reason, state = (getattr(meta, key) for key in ("result", "reason", "state"))
+    if state == "cancelled":
+        out.print(f"The workflow was {reason}.", markup=False)
+        return REFUSED
     out.print(f"{state}: {result if state == 'done' and result is not None else reason or result}", markup=False)
     return 0 if state == "done" and not (isinstance(result, dict) and result.get("status") is False) else UNSUCCESSFUL

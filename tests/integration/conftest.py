@@ -21,6 +21,16 @@ meta = read({id!r})
 print(json.dumps([dataclasses.asdict(meta), list(failed_items({id!r})) if meta.ended else []]))
 """
 
+CHANGE = """
+from switchyard import workflows
+from switchyard.errors import WorkflowError
+try:
+    meta = workflows.{change}({args})
+    print(meta.state, meta.attempt, meta.reason)
+except WorkflowError as exc:
+    print("refused:", exc)
+"""
+
 
 class Workflow:
     """A workflow that was started from a process of its own, as a producer would."""
@@ -35,12 +45,20 @@ class Workflow:
     def wait(self, timeout: float = 60) -> dict[str, Any]:
         """The record once it has ended, with `failed_items`."""
         eventually(
-            lambda: self.fields().get("state") in ("done", "failed"),
+            lambda: self.fields().get("state") in ("done", "failed", "cancelled"),
             f"workflow {self.id} to end: {self.fields()}",
             timeout,
         )
         meta, failed = json.loads(self.deployment.python(READ.format(id=self.id)))
         return {**meta, "failed_items": failed}
+
+    def cancel(self) -> str:
+        """Cancel it; what is said of it, be it that this was refused."""
+        return self.deployment.python(CHANGE.format(change="cancel", args=f"{self.id!r}, by='a test'"))
+
+    def replay(self) -> str:
+        """Open its next attempt; what is said of it, be it that this was refused."""
+        return self.deployment.python(CHANGE.format(change="replay", args=repr(self.id)))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from switchyard.broker.events_queue import PRIORITY_LISTS
 from switchyard.errors import ConfigError
 from switchyard.runtime import redis_server
 from switchyard.runtime.docker import acl
+from switchyard.workflows import record
 
 #: Who is not let in is told at once.
 ONCE = Retry(NoBackoff(), 0)
@@ -186,6 +187,29 @@ def test_a_script_may_do_no_more_than_who_runs_it(server: Guarded) -> None:
         pytest.raises(redis.ResponseError, match="(?i)permission|ACL|can't access"),
     ):
         client.eval("return redis.call('GET', 'celery-task-meta-x')", 0)
+
+
+@pytest.mark.parametrize("role", ["producer", "worker"])
+def test_a_workflow_is_cancelled_and_replayed_by_those_who_may_start_one(server: Guarded, role: str) -> None:
+    """The scripts' own keys, those of results included, which follow from the workflow's."""
+    meta = "switchyard:workflow:w"
+    with server.client(role) as client:
+        ended = {"state": "done", "attempt": 1, "done": 2, "total": 2, "chunks": 2, "chunk_size": 1}
+        client.hset(meta, mapping=ended)
+        client.hset(f"{meta}:items", mapping={"0": "[1]", "1": "[2]"})
+        for chunk in ("0", "1"):
+            client.hset(f"{meta}:results:{chunk}", chunk, "{}")
+        client.zadd(f"{meta}:failed", {"1": 1})
+        beside = [f"{meta}:{name}" for name in ("items", "failed", "deliveries")]
+        keys = [meta, *beside, record.OPEN, record.OUTBOX, record.WAKE]
+        open_attempt = client.register_script(record.script_source("attempt"))
+        assert open_attempt(keys=keys, args=["w", "done", 1, 60, 0]) == "opened"
+        assert open_attempt(keys=keys, args=["w", "done", 1, 60, 0]) == "moved"
+        assert client.hmget(meta, "state", "attempt", "done", "failed") == ["running", "2", "1", "0"]
+        assert (client.exists(f"{meta}:results:0"), client.exists(f"{meta}:results:1")) == (1, 0)
+        cancel = client.register_script(record.script_source("cancel"))
+        assert cancel(keys=[meta, record.OPEN, record.OUTBOX], args=["w", "cancelled by x", 60]) == "running"
+        assert client.zcard(record.OUTBOX) == client.zcard(record.OPEN) == 0
 
 
 def test_queues_are_added_to_a_server_that_runs_and_connections_stay(server: Guarded) -> None:

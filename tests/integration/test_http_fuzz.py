@@ -51,11 +51,12 @@ def test_the_door_answers_as_its_document_says(deployment: Deployment, tmp_path:
     store(bars(), facts("trials"), Folder(tmp_path / "state" / "artefacts"))
     door = Door(deployment)
 
-    # Left out: streams, which of a workflow that no worker runs have no end; test_http_door.py has their own tests.
+    # Left out: streams, which of a workflow that no worker runs have no end; test_http_door.py has their own tests. And that what
+    # was deleted is gone: DELETE cancels a workflow, whose record stays.
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{door.port}/openapi.json",
-            "--header", "Authorization: Bearer alices-token", "--checks", "all", "--exclude-path-regex", "/stream$",
+            "--header", "Authorization: Bearer alices-token", "--checks", "all", "--exclude-checks", "use_after_free", "--exclude-path-regex", "/stream$",
             "--max-examples", "25", "--seed", "1", "--generation-database", "none", "--continue-on-failure",
             "--request-timeout", "20",
         ],

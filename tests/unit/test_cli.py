@@ -51,6 +51,8 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["restart"], "error: Which queue? Say `make restart Q=<name>`"),
         (["start"], "error: Which workflow? Say `make start W=<task>`"),
         (["workflow"], "error: Which workflow? Say `make workflow W=<id>`"),
+        (["cancel"], "error: Which workflow? Say `make cancel W=<id>`"),
+        (["replay"], "error: Which workflow? Say `make replay W=<id>`"),
         (["new-report"], "error: Which name? Say `make new-report NAME=returns`."),
         (["new-report", "a", "b"], "error: unrecognized arguments: b."),
         # arguments of a workflow
@@ -170,6 +172,8 @@ def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Containers:
         (["start"], False),
         (["report", "sales", "period=2017-05"], False),
         (["workflow", "an-id"], False),
+        (["cancel", "an-id"], False),
+        (["replay", "an-id"], False),
         # no two of these at a time: an event that is sent must be the one that is removed
         (["refused"], True),
         (["refused", "--retry"], True),
@@ -323,6 +327,8 @@ class Ended:
         (Ended(result={"status": False, "message": "not all"}), 2, "done: {'status': False, 'message': 'not all'}"),
         # it did not come to its callback
         (Ended(state="failed", reason="its callback failed"), 2, "failed: its callback failed"),
+        # somebody has stopped it
+        (Ended(state="cancelled", reason="cancelled by [you]"), 1, "The workflow was cancelled by [you]."),
     ],
 )
 def test_the_exit_code_tells_how_a_workflow_ended(
@@ -344,6 +350,24 @@ def test_the_exit_code_tells_how_a_workflow_ended(
         "  failed: '[item]': {'status': False}",
         said,
     ]
+
+
+def test_a_cancelled_workflow_and_an_opened_attempt_are_said_in_a_sentence(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt is followed to its end."""
+    reason = "cancelled by `make cancel` at 2026-01-31T02:00:00Z"
+    monkeypatch.setattr(workflows, "cancel", lambda _, by: Ended(state="cancelled", reason=f"cancelled by {by} at T"))
+    assert call("cancel", "an-id") == (
+        0, "refresh an-id was cancelled by `make cancel` at T. Nothing of it starts any more; items that run now end.\n", ""
+    )  # fmt: skip
+    monkeypatch.setattr(workflows, "replay", lambda _: Ended(state="running", attempt=2))
+    for ended, code, said in (
+        (Ended(result={"status": True}), 0, "done: {'status': True}"),
+        (Ended(state="cancelled", reason=reason), 1, f"The workflow was {reason}."),
+    ):
+        monkeypatch.setattr(progress, "follow", lambda *_, ended=ended: ended)
+        assert call("replay", "an-id") == (code, f"workflow an-id, attempt 2\n{said}\n", "")
 
 
 def test_a_workflow_says_which_event_has_started_it(
@@ -382,13 +406,21 @@ def test_a_redis_that_is_away_is_a_sentence(
 ) -> None:
     """With the next step."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(workflows, "read", fail)
+    for name in ("read", "cancel", "replay"):
+        monkeypatch.setattr(workflows, name, fail)
     for name in ("shown", "retry", "drop"):
         monkeypatch.setattr(refused_events, name, fail)
-    for command in (["workflow", "an-id"], ["refused"], ["refused", "--retry"], ["refused", "--drop"]):
+    for command in (
+        ["workflow", "an-id"],
+        ["cancel", "a"],
+        ["replay", "a"],
+        ["refused"],
+        ["refused", "--retry"],
+        ["refused", "--drop"],
+    ):
         assert call(*command) == (1, "", f"error: Redis does not answer ({error}). Is it up? `make ps`\n")
 
 

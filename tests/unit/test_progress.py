@@ -179,12 +179,12 @@ def test_a_redis_that_is_away_is_told_once_and_waited_for(
 # --- What is said of reports
 
 
-def outcome(monkeypatch: pytest.MonkeyPatch, **metas: Meta) -> tuple[bool, list[str]]:
-    """Whether all were made, and what is said after they have been followed."""
+def outcome(monkeypatch: pytest.MonkeyPatch, **metas: Meta) -> tuple[int, list[str]]:
+    """The exit code, and what is said after they have been followed."""
     monkeypatch.setattr(progress, "follow_all", lambda ids, _: {name: metas[name] for name in ids})
     screen = Screen(terminal=False)
-    made = run.follow({name: f"id-{name}" for name in metas}, screen.console)
-    return made, [" ".join(line.split()) for line in screen.shown if line.strip()]
+    code = run.follow({name: f"id-{name}" for name in metas}, screen.console)
+    return code, [" ".join(line.split()) for line in screen.shown if line.strip()]
 
 
 def test_a_report_that_was_made_says_its_message_its_numbers_and_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,8 +200,8 @@ def test_a_report_that_was_made_says_its_message_its_numbers_and_where_it_is(mon
         ],
         "files": ["/srv/sales-2017-0.csv", "/srv/[x]/sales-2017-0.html"],
     }
-    made, said = outcome(monkeypatch, sales=Meta("done", result=result))
-    assert made
+    code, said = outcome(monkeypatch, sales=Meta("done", result=result))
+    assert code == 0
     assert said == [
         "sales: [red]GROCERY[/red] sells most.",
         "revenue 4,601,234.56",
@@ -213,14 +213,14 @@ def test_a_report_that_was_made_says_its_message_its_numbers_and_where_it_is(mon
     ]
 
 
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_a_report_that_was_not_made_says_why(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    """The others are told all the same, each by its name."""
+@pytest.mark.parametrize(("state", "expected"), [("failed", 2), ("cancelled", 1)])
+def test_a_report_that_was_not_made_says_why(monkeypatch: pytest.MonkeyPatch, state: str, expected: int) -> None:
+    """The others are told all the same, each by its name; the exit code tells a failure from somebody's wish."""
     result = {"status": True, "message": "All is well.", "headline": [], "files": []}
-    made, said = outcome(
+    code, said = outcome(
         monkeypatch, sales=Meta(state, reason="its callback failed: [why]"), coupons=Meta("done", result=result)
     )
-    assert not made
+    assert code == expected
     assert said == ["sales was not made: its callback failed: [why]", "coupons: All is well."]
 
 

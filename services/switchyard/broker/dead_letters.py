@@ -51,9 +51,9 @@ def kept() -> Iterator[DeadLetter]:
             )
 
 
-def of_task(task_id: str) -> DeadLetter | None:
-    """The one of this task, if it was set aside. Reads all of them."""
-    return next((letter for letter in kept() if letter.task_id == task_id), None)
+def of_task(task_id: str, *, since: float = 0) -> DeadLetter | None:
+    """The one of this task, if it was set aside at this time (seconds since 1970) or later. Reads all of them."""
+    return next((letter for letter in kept() if letter.task_id == task_id and letter.at >= since), None)
 
 
 def _header(message: bytes, name: str) -> str:

@@ -10,6 +10,7 @@ from celery import Celery
 from rich.console import Console
 
 from switchyard import progress, workflows
+from switchyard.console import REFUSED, UNSUCCESSFUL
 from switchyard.report import Report
 from switchyard.settings import settings
 
@@ -19,8 +20,8 @@ def start(app: Celery, report: Report, parameters: Mapping[str, str]) -> str:
     return workflows.start(app, report.start_task, **parameters)
 
 
-def follow(ids: Mapping[str, str], console: Console) -> bool:
-    """Show reports' workflows side by side, by name, then what came of each; True if all were made."""
+def follow(ids: Mapping[str, str], console: Console) -> int:
+    """Show reports' workflows side by side, by name, then what came of each; returns an exit code, 0 if all were made."""
     metas = progress.follow_all(ids, console)
     for name, meta in metas.items():
         console.print()
@@ -28,7 +29,8 @@ def follow(ids: Mapping[str, str], console: Console) -> bool:
         if meta.state == "done" and isinstance(meta.result, dict):
             for line in _lines(meta.result):
                 console.print(line, markup=False)
-    return all(meta.state == "done" for meta in metas.values())
+    states = {meta.state for meta in metas.values()}
+    return REFUSED if "cancelled" in states else UNSUCCESSFUL if states - {"done"} else 0
 
 
 def _outcome(name: str, meta: workflows.Meta) -> str:

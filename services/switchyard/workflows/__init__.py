@@ -1,7 +1,9 @@
 """Workflows: `fan_out` spreads items over tasks and joins their results for one callback; it always ends, or says why."""
 
+from switchyard.workflows.attempts import replay
+from switchyard.workflows.cancelling import cancel
 from switchyard.workflows.context import Current, current
 from switchyard.workflows.fan_out import fan_out, start
 from switchyard.workflows.record import Meta, failed_items, read
 
-__all__ = ["Current", "Meta", "current", "failed_items", "fan_out", "read", "start"]
+__all__ = ["Current", "Meta", "cancel", "current", "failed_items", "fan_out", "read", "replay", "start"]

@@ -95,7 +95,7 @@ def fan_out(
     names = {"each": _name(each), "callback": _name(callback)}
     starter = str(uuid.uuid4())
     origin = _origin(workflow_id, names["each"])
-    fields = {**names, **origin, "attempt": 1, "chunk_size": chunk_size, "concurrency": concurrency}
+    fields = {**names, **origin, "chunk_size": chunk_size, "concurrency": concurrency}
     args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
     state, was_each, was_callback = patiently(
         lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN, record.INDEX], args)
@@ -140,7 +140,7 @@ def _name(task: Task[Any, Any] | str) -> str:
 def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int) -> None:
     """Store the items chunk by chunk; nothing runs until all are there, so that a lost starter can begin again.
 
-    Stops quietly when the task was delivered again meanwhile, or the workflow has ended: the newest starter goes on.
+    Stops quietly when the task was delivered again meanwhile, for the newest starter goes on, or the workflow was cancelled.
     """
     keys = [record.meta_key(workflow_id), record.items_key(workflow_id), record.OPEN]
 
@@ -153,7 +153,7 @@ def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int
         stored = itertools.chain(*((number, dumps(chunk)) for number, chunk in page))
         total, chunks = total + sum(len(chunk) for _, chunk in page), chunks + len(page)
         if not put("", "", *stored):
-            log.info("workflow_taken_over")
+            log.info("workflow_taken_over_or_cancelled")
             return
     if put(total, chunks):
         log.info("workflow_started", total=total, chunks=chunks)

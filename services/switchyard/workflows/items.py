@@ -137,6 +137,10 @@ def _alarm(limit: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
+def _never() -> bool:
+    return False
+
+
 def runs_concurrently() -> bool:
     """Whether this pool can run several items of a chunk at once."""
     return detect_environment() != "default" or threading.current_thread() is not threading.main_thread()
@@ -152,11 +156,13 @@ def call_alone(function: Callable[[Any], Any], index: int, item: Any, limit: flo
     return call(function, index, item, limit)
 
 
-def one_by_one(function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], limit: float) -> Iterator[Outcome]:
-    """Outcomes in order. Starts no item once the worker is stopping or one `limit` is over."""
+def one_by_one(
+    function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], limit: float, ended: Callable[[], bool] = _never
+) -> Iterator[Outcome]:
+    """Outcomes in order. Starts no item once the worker is stopping, one `limit` is over, or `ended()` says so."""
     over = time.monotonic() + limit
     for index, item in todo:
-        if stopping.is_set() or time.monotonic() > over:
+        if stopping.is_set() or ended() or time.monotonic() > over:
             return
         yield call(function, index, item, limit)
 
@@ -165,9 +171,10 @@ class Crew:
     """Runs items at once, in daemon threads; where gevent or eventlet has patched `threading`, these are greenlets."""
 
     def __init__(
-        self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float
-    ) -> None:
-        self.function, self.limit = function, limit
+        self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float,
+        ended: Callable[[], bool] = _never,
+    ) -> None:  # fmt: skip
+        self.function, self.limit, self.ended = function, limit, ended
         self.over = time.monotonic() + limit
         self.todo = iter(todo)
         self.lock = threading.Lock()
@@ -179,7 +186,7 @@ class Crew:
 
     def _next(self) -> tuple[int, Any] | None:
         with self.lock:
-            if stopping.is_set() or time.monotonic() > self.over:
+            if stopping.is_set() or self.ended() or time.monotonic() > self.over:
                 return None
             index, item = next(self.todo, (None, None))
             if index is None:
@@ -216,7 +223,8 @@ class Crew:
 
 
 def at_once(
-    function: Callable[[Any], Any], todo: list[tuple[int, Any]], *, size: int, limit: float, tick: float
-) -> Iterator[Outcome | None]:
-    """Outcomes of `size` items at a time, as they come, and None at least every `tick` seconds."""
-    return Crew(function, todo, min(size, len(todo)), limit).outcomes(tick)
+    function: Callable[[Any], Any], todo: list[tuple[int, Any]], *, size: int, limit: float, tick: float,
+    ended: Callable[[], bool] = _never,
+) -> Iterator[Outcome | None]:  # fmt: skip
+    """Outcomes of `size` items at a time, as they come, and None at least every `tick` seconds. As `one_by_one`."""
+    return Crew(function, todo, min(size, len(todo)), limit, ended).outcomes(tick)

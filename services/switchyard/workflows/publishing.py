@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celery import current_app
@@ -34,13 +34,38 @@ def start(meta: record.Meta) -> None:
 
 
 def all_chunks(meta: record.Meta) -> None:
-    """Publish every chunk that is not out yet, noting how far it got: whoever comes after a kill goes on from there."""
+    """Publish every chunk that lacks results and is not out yet, noting how far it got: whoever comes after a kill goes on
+    from there. Stops at the next page once the attempt has ended.
+    """
     key = record.meta_key(meta.id)
     begin = int(patiently(lambda: record.client().hget(key, "published")) or 0)
-    for first in range(begin, meta.chunks, record.PAGE):
-        numbers = range(first, min(first + record.PAGE, meta.chunks))
-        chunks(meta, numbers)
+    for numbers in _pages(meta, begin):
+        unfinished = patiently(lambda numbers=numbers: _unfinished(meta, numbers))  # type: ignore[misc]
+        if unfinished is None:
+            log.info("publishing_of_ended_workflow_stopped", chunks=numbers.start)
+            return
+        if unfinished:
+            chunks(meta, unfinished)
         patiently(lambda numbers=numbers: record.client().hset(key, "published", numbers.stop))  # type: ignore[misc]
+
+
+def _pages(meta: record.Meta, begin: int = 0) -> Iterator[range]:
+    for first in range(begin, meta.chunks, record.PAGE):
+        yield range(first, min(first + record.PAGE, meta.chunks))
+
+
+def _unfinished(meta: record.Meta, numbers: range) -> list[int] | None:
+    """Those of these chunks that lack results; None if this attempt has none to run any more."""
+    pipe = record.client().pipeline(transaction=False)
+    pipe.hmget(record.meta_key(meta.id), "state", "attempt")
+    for number in numbers:
+        pipe.hlen(record.results_key(meta.id, number))
+    (state, attempt), *found = pipe.execute()
+    if state != "running" or attempt != str(meta.attempt):
+        return None
+    # Every chunk but the last is full.
+    there = zip(numbers, found, strict=True)
+    return [n for n, results in there if results < min(meta.chunk_size, meta.total - n * meta.chunk_size)]
 
 
 def chunks(meta: record.Meta, numbers: Sequence[int]) -> None:
@@ -82,8 +107,7 @@ def again(meta: record.Meta, *, patience_s: float) -> None:
     elif meta.state == "running" and not meta.total:
         start(meta)
     elif meta.state == "running" and meta.done < meta.total:
-        pages = record.page(meta.id, range(meta.chunks))
-        chunks(meta, [number for number, items, results in pages if len(results) < len(items)])
+        chunks(meta, [number for numbers in _pages(meta) for number in _unfinished(meta, numbers) or ()])
     else:
         call_back(meta)
 
@@ -95,7 +119,8 @@ def _start_again(meta: record.Meta) -> None:
             meta.id, attempt=None, state="failed", reason="the task that fans it out was lost; start it again"
         )
         return
-    if letter := dead_letters.of_task(meta.id):
+    # Not one of an attempt before this.
+    if letter := dead_letters.of_task(meta.id, since=meta.updated):
         record.finish(
             meta.id, attempt=None, state="failed", reason=f"the task that fans it out was set aside: {letter.reason}"
         )

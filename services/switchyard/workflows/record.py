@@ -39,7 +39,7 @@ OUTBOX, WAKE = "switchyard:outbox", "switchyard:outbox:wake"
 #: Most that may wait there: the starter has been away for long, or the broker takes nothing.
 OUTBOX_MAX = 100_000
 #: States in which nothing of a workflow runs any more.
-ENDED = ("done", "failed")
+ENDED = ("done", "failed", "cancelled")
 #: Stands for the callback where a chunk's number stands otherwise.
 CALLBACK = "callback"
 #: Redis answers that end by themselves or by an operator's hand: it starts, its disk is full, its memory is full.
@@ -164,6 +164,7 @@ class Meta:
     event_id: str
     event_source: str
     event_type: str
+    fanned_out: bool
 
     @property
     def ended(self) -> bool:
@@ -185,7 +186,7 @@ class Meta:
             result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""),
             arguments=loads(fields["arguments"]) if fields.get("arguments") else None,
             event_id=fields.get("event_id", ""), event_source=fields.get("event_source", ""),
-            event_type=fields.get("event_type", ""), **number,
+            event_type=fields.get("event_type", ""), fanned_out="total" in fields, **number,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from switchyard.logs import get_logger
 from switchyard.routing import current_queues, queue_of
 from switchyard.settings import settings
 from switchyard.worker import stopping
-from switchyard.workflows import items, publishing, record
+from switchyard.workflows import cancelling, items, publishing, record
 from switchyard.workflows.context import Current, running_in
 from switchyard.workflows.record import patiently
 
@@ -51,9 +51,9 @@ def publish_chunks(workflow_id: str, attempt: int) -> None:
         meta = _read(workflow_id)
         if meta is None or meta.state != "running" or meta.attempt != attempt:
             return
-        if meta.total:
+        if meta.done < meta.total:
             publishing.all_chunks(meta)
-        else:
+        else:  # there are no items, or an attempt repeats nothing but its callback
             publishing.call_back(meta)
 
 
@@ -91,17 +91,28 @@ class _Chunk:
         self.careful = self.deliveries > CAREFUL_AFTER[items.runs_concurrently()]
         self.buffer: list[items.Outcome] = []
         self.flushed = time.monotonic()
+        #: The workflow was cancelled, or has moved on: no further item starts, and no result is wanted any more.
+        self.ended = False
 
     def run(self) -> None:
         recorded, answer = 0, None
         for outcome in self._outcomes():
+            if self.ended:
+                continue  # what still runs is waited for: it has a slot of this worker
             if outcome is not None:
                 self.buffer.append(outcome)
                 recorded += 1
             if self._is_due():
                 answer = self._flush()
+            elif outcome is None:  # items that take long: nothing has been recorded for a while, so nobody has answered
+                self.ended = not patiently(lambda: cancelling.goes_on(self.meta.id, self.meta.attempt))
         # Not once more for nothing: of all chunks only one is to see that all is done, the one that recorded the last.
-        state, done, total = answer if answer and not self.buffer else self._flush()
+        if not self.ended and (self.buffer or not answer):
+            answer = self._flush()
+        if self.ended or not answer:
+            log.info("chunk_of_ended_workflow_stopped", chunk=self.chunk)
+            return
+        state, done, total = answer
         if recorded < len(self.todo):
             self._hand_back()
         elif state == "running" and done >= total:
@@ -127,14 +138,15 @@ class _Chunk:
         if self.careful:
             return self._carefully(function)
         if items.runs_concurrently() and self.todo:
-            return items.at_once(function, self.todo, size=self.meta.concurrency, limit=self.limit, tick=FLUSH_SECONDS)
-        return items.one_by_one(function, self.todo, self.limit)
+            size, tick = self.meta.concurrency, FLUSH_SECONDS
+            return items.at_once(function, self.todo, size=size, limit=self.limit, tick=tick, ended=lambda: self.ended)
+        return items.one_by_one(function, self.todo, self.limit, lambda: self.ended)
 
     def _carefully(self, function: Task[Any, Any]) -> Iterator[items.Outcome | None]:
         """One at a time, each begin counted: an item that kills its worker is found, and fails alone."""
         over = time.monotonic() + self.limit
         for index, item in self.todo:
-            if stopping.is_set() or time.monotonic() > over:
+            if stopping.is_set() or self.ended or time.monotonic() > over:
                 return
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
                 cause = patiently(lambda: record.cause_of_loss(self.meta.id, str(self.chunk)))
@@ -153,7 +165,7 @@ class _Chunk:
         return int(pipe.execute()[0])
 
     def _flush(self) -> tuple[str, int, int]:
-        """Record what has ended. An answer that is not this attempt's is left to the end of the chunk to notice."""
+        """Record what has ended. The answer also says whether there is anything left to do it for."""
         meta, batch = self.meta, self.buffer
         keys = [
             record.meta_key(meta.id),
@@ -168,6 +180,7 @@ class _Chunk:
             args += [outcome.index, int(outcome.ok), outcome.result]
         state, done, total = patiently(lambda: record.run_script("record", keys, args))
         self.buffer, self.flushed = [], time.monotonic()
+        self.ended = state not in cancelling.UNDER_WAY
         return state, done, total
 
     def forget(self) -> None:
@@ -202,14 +215,16 @@ def call_back(workflow_id: str, attempt: int) -> None:
             _end(workflow_id, attempt, f"no task {meta.callback!r} in this worker; see its queue's imports")
             return
         grouped = patiently(lambda: list(_results(meta)))
+        if not patiently(lambda: cancelling.goes_on(workflow_id, attempt)):  # many results take a while to be read
+            return
         unclaim = partial(record.client().hincrby, record.meta_key(workflow_id), "joins", -1)
         with _given_back_at_the_end_of_a_stop(unclaim):
             outcome = items.call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
         if outcome.error:
             _end(workflow_id, attempt, f"its callback failed: {outcome.error}")
             return
-        record.finish(workflow_id, attempt=attempt, state="done", result=loads(outcome.result))
-        log.info("workflow_done", total=meta.total, failed=meta.failed)
+        if record.finish(workflow_id, attempt=attempt, state="done", result=loads(outcome.result)):
+            log.info("workflow_done", total=meta.total, failed=meta.failed)
 
 
 def _claim(meta: record.Meta, attempt: int) -> int:
@@ -229,8 +244,8 @@ def _results(meta: record.Meta) -> Iterable[Any]:
 
 
 def _end(workflow_id: str, attempt: int, reason: str) -> None:
-    record.finish(workflow_id, attempt=attempt, state="failed", reason=reason)
-    log.error("workflow_failed", reason=reason)
+    if record.finish(workflow_id, attempt=attempt, state="failed", reason=reason):
+        log.error("workflow_failed", reason=reason)
 
 
 @shared_task(name="switchyard.sweep", ignore_result=True)

@@ -19,6 +19,21 @@ def note(name, text):
         file.write(f"{text}\n")
 
 
+def misbehave_as_told(what, how, *_):
+    match what:
+        case "waits until begun":
+            while len((FOLDER / "begun").read_text().splitlines()) < how:
+                time.sleep(0.05)
+        case "sleeps":
+            time.sleep(how)
+        case "waits for":
+            while not (FOLDER / how).exists():
+                time.sleep(0.05)
+        case "fails until":
+            if not (FOLDER / how).exists():
+                raise ValueError("not yet")
+
+
 @shared_task(name="misbehave")
 def misbehave(item):
     note("begun", item)
@@ -42,11 +57,8 @@ def misbehave(item):
         case "hangs beyond interruption":
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
             time.sleep(60)
-        case ["waits until begun", count, *_]:
-            while len((FOLDER / "begun").read_text().splitlines()) < count:
-                time.sleep(0.05)
-        case ["sleeps", seconds, *_]:
-            time.sleep(seconds)
+        case [what, *told]:
+            misbehave_as_told(what, *told)
     return item
 
 
@@ -73,6 +85,27 @@ def collect_fatally(results):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@shared_task(name="collect_later")
+def collect_later(results):
+    note("called_back", len(results))
+    while not (FOLDER / "open").exists():
+        time.sleep(0.05)
+    note("called_back", "ended")
+    return {"results": results}
+
+
+@shared_task(name="collect_if_mended")
+def collect_if_mended(results):
+    if not (FOLDER / "mended").exists():
+        raise RuntimeError("the callback breaks")
+    return collect(results)
+
+
+@shared_task(name="collect_or_say_false")
+def collect_or_say_false(results):
+    return collect(results) | {"status": (FOLDER / "mended").exists()}
+
+
 @shared_task(name="spread")
 def spread(items, callback="collect", chunk_size=10, concurrency=16):
     return fan_out(misbehave, items, callback=callback, chunk_size=chunk_size, concurrency=concurrency)
@@ -81,6 +114,29 @@ def spread(items, callback="collect", chunk_size=10, concurrency=16):
 @shared_task(name="spread_nothing_but_raise")
 def spread_nothing_but_raise():
     raise LookupError("no items today")
+
+
+@shared_task(name="spread_if_mended")
+def spread_if_mended(items):
+    note("begun", "the start")
+    if not (FOLDER / "mended").exists():
+        raise LookupError("no items today")
+    return fan_out(misbehave, items, callback=collect)
+
+
+@shared_task(name="spread_many")
+def spread_many(count):
+    return fan_out(do_nothing, range(count), callback=count_results)
+
+
+@shared_task(name="do_nothing")
+def do_nothing(item):
+    return item
+
+
+@shared_task(name="count_results")
+def count_results(results):
+    return len(results)
 
 
 @shared_task(name="spread_from_a_broken_source")

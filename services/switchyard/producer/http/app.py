@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchyard.errors import EventRefused, Unavailable, UnknownWorkflow
+from switchyard.errors import EventRefused, Unavailable, WorkflowError
 from switchyard.events import acceptance
 from switchyard.logs import get_logger
-from switchyard.producer.http import accepting, health, openapi, reports, schemas, workflows
+from switchyard.producer.http import accepting, changing, health, openapi, reports, schemas, workflows
 from switchyard.producer.http.accepting import Endpoint
 from switchyard.producer.http.door import NAME, open_door
 from switchyard.producer.http.guard import Guard
@@ -32,6 +32,7 @@ from switchyard.settings import settings
 
 #: Where most requests go.
 EVENTS = "/v1/events"
+WORKFLOWS = "/v1/workflows"
 
 log = get_logger(__name__)
 
@@ -46,7 +47,7 @@ def create_app(stopping: asyncio.Event | None = None) -> ASGIApp:
     _add_reports(app)
     _add_health(app)
     app.openapi = lambda: openapi.document(app.routes)  # type: ignore[method-assign]
-    for cls in (Problem, EventRefused, Unavailable, UnknownWorkflow, redis.RedisError, RequestValidationError):
+    for cls in (Problem, EventRefused, Unavailable, WorkflowError, redis.RedisError, RequestValidationError):
         app.add_exception_handler(cls, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _fail)
@@ -115,6 +116,14 @@ def _add_workflows(app: FastAPI) -> None:
         "description": "Events `progress` with its record, and an `end`",
         "content": {"text/event-stream": {"itemSchema": ref("Progress")}},
     }
+    change = partial(app.add_api_route, tags=["workflows"], response_class=Response)
+    change("/v1/workflows/{workflow_id}", changing.cancel_workflow, methods=["DELETE"], summary="Cancel a workflow",
+           responses={200: answer("Its record, cancelled now or before", ref("Workflow")), **problems(*KNOWN, 404, 422),
+                      **openapi.conflict("The workflow has ended otherwise")})  # fmt: skip
+    opened = answer("Its record, with the attempt that was opened", ref("Workflow"), headers=LOCATION)
+    change("/v1/workflows/{workflow_id}/attempts", changing.open_attempt, methods=["POST"], status_code=201,
+           summary="Replay what failed", responses={201: opened, **problems(*KNOWN, 404, 422), **openapi.conflict(
+               "An attempt is under way, the workflow was cancelled, nothing has failed, or its items have expired")})  # fmt: skip
     add("/v1/workflows/{workflow_id}/stream", workflows.stream_workflow, summary="A workflow as it goes on",
         responses={200: events, **problems(*KNOWN, 404, 422)})  # fmt: skip
 
@@ -152,8 +161,10 @@ async def _refuse(request: Request, exc: Exception) -> Response:
         problem.detail = f"Expected one of: {problem.headers['Allow']}."
     elif problem.status == 404 and isinstance(exc, HTTPException):
         problem.detail = f"There is nothing at {request.url.path[:120]!r}; /openapi.json says what there is."
-    if request.method == "POST":
-        log.info("event_refused", status=problem.status, reason=problem.detail, door=NAME)
+    if request.method in ("POST", "DELETE"):
+        of_workflow = request.url.path.startswith(WORKFLOWS)
+        refused = "workflow_change_refused" if of_workflow else "event_refused"
+        log.info(refused, status=problem.status, reason=problem.detail, door=NAME)
     return problem.response()
 
 

@@ -72,18 +72,23 @@ FILE: Schema = {
 
 def problems(*statuses: int) -> Responses:
     """These statuses as problem+json."""
-    return {status: _problem(status) for status in statuses}
+    return {status: _problem(status, _WHY[status]) for status in statuses}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def conflict(why: str) -> Responses:
+    """409 as problem+json, where it is about something else than an event."""
+    return {409: _problem(409, why)}
+
+
+def _problem(status: int, why: str) -> dict[str, Any]:
     shown = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": _DETAILS.get(status, f"{_WHY[status]}."),
+        "detail": _DETAILS.get(status, f"{why}."),
     }
     return {
-        "description": _WHY[status],
+        "description": why,
         "headers": dict(_HEADERS.get(status, {})),
         "content": {MEDIA_TYPE: {"schema": ref("Problem"), "example": shown}},
     }
@@ -133,7 +138,7 @@ def document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
         routes=routes,
         tags=[
             {"name": "events", "description": "What starts workflows"},
-            {"name": "workflows", "description": "What became of them"},
+            {"name": "workflows", "description": "What became of them, and what else is to"},
             {"name": "reports", "description": "What some of them make"},
             {"name": "health", "description": "For whoever watches this process"},
         ],

@@ -18,6 +18,7 @@ from switchyard.errors import (
     SwitchyardError,
     Unavailable,
     UnknownWorkflow,
+    WorkflowConflict,
     refusal,
 )
 from switchyard.workflows import record
@@ -29,6 +30,7 @@ _STATUS: Mapping[type[SwitchyardError], int] = {
     EventUnwanted: 422,
     EventRefused: 400,
     UnknownWorkflow: 404,
+    WorkflowConflict: 409,
 }
 _REDIS_AWAY = (
     "Redis does not answer, or takes nothing now. Try again; an event that was accepted after all starts nothing twice."

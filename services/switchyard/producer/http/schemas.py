@@ -106,7 +106,7 @@ def _workflow(*, large: bool) -> Schema:
         failed=_COUNT,
         created=_TIME,
         updated=_TIME,
-        reason={"type": "string", "description": "Why it has failed, if it has"},
+        reason={"type": "string", "description": "Why it has ended without a result, if it has"},
         event={**nullable, "description": "What started it; null for one that no event has started"},
         links=_object(self=_TEXT, stream=_TEXT),
         **(answers if large else {}),

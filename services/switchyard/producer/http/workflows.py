@@ -23,7 +23,7 @@ from switchyard.producer.http.problems import unavailable
 from switchyard.workflows import record
 from switchyard.workflows.record import Meta
 
-State = Literal["waiting", "starting", "running", "joining", "done", "failed"]
+State = Literal["waiting", "starting", "running", "joining", "done", "failed", "cancelled"]
 STATES: tuple[str, ...] = get_args(State)
 #: Records that are looked at for one page: a filter may let few of them through.
 MOST_READ = 1000
@@ -85,14 +85,18 @@ async def _newest_first(records: Redis, start: int) -> AsyncIterator[tuple[str, 
 
 async def show_workflow(request: Request, workflow_id: Id) -> Response:
     """A workflow as it is now."""
-    meta = await _read(request.app.state.door.records, workflow_id)
-    return Response(_json(as_json(meta)), media_type="application/json")
+    return shown(await read(request.app.state.door.records, workflow_id))
+
+
+def shown(meta: Meta, status: int = 200, **headers: str) -> Response:
+    """The answer that is a workflow's record."""
+    return Response(_json(as_json(meta)), status, headers, media_type="application/json")
 
 
 async def stream_workflow(request: Request, workflow_id: Id) -> Response:
     """A workflow as it goes on: server-sent events `progress`, each with its record, and an `end` after the last."""
     door: Door = request.app.state.door
-    meta = await _read(door.records, workflow_id)
+    meta = await read(door.records, workflow_id)
     if door.streams >= MOST_STREAMS:
         raise unavailable(f"{MOST_STREAMS} workflows are being watched. Ask for this one without /stream now and then.")
     return StreamingResponse(
@@ -118,7 +122,7 @@ async def _progress(door: Door, meta: Meta) -> AsyncIterator[str]:
             with suppress(TimeoutError):
                 await asyncio.wait_for(door.stopping.wait(), LOOK_S)
             with suppress(redis.RedisError):  # away: what was shown last is what is known
-                meta = await _read(door.records, meta.id)
+                meta = await read(door.records, meta.id)
     except UnknownWorkflow:  # it has expired
         yield _sent("end", meta)
     finally:
@@ -129,7 +133,8 @@ def _sent(event: str, meta: Meta) -> str:
     return f"event: {event}\ndata: {_json(as_json(meta))}\n\n"
 
 
-async def _read(records: Redis, workflow_id: str) -> Meta:
+async def read(records: Redis, workflow_id: str) -> Meta:
+    """A workflow's record as it is now. Raises UnknownWorkflow, or redis' errors."""
     if ":" in workflow_id:  # the keys beside a record have its id and a colon
         raise UnknownWorkflow(f"No workflow has the id {workflow_id[:80]!r}; ids have no colon.")
     return Meta.parse(workflow_id, cast("dict[str, str]", await records.hgetall(record.meta_key(workflow_id))))

@@ -10,6 +10,7 @@ if state == '' or state == 'waiting' or state == 'starting' then
   if state == '' then table.insert(fields, 'created'); table.insert(fields, now) end
   for i = 4, #ARGV do table.insert(fields, ARGV[i]) end
   redis.call('HSET', meta, unpack(fields))
+  redis.call('HSETNX', meta, 'attempt', 1)
   redis.call('EXPIRE', meta, ARGV[3])
   if state == '' then
     redis.call('ZADD', index, now, ARGV[1])

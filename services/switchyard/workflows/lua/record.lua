@@ -1,10 +1,12 @@
 -- Records results of a chunk's items: the first result of an item stays, so a chunk that runs twice counts once.
 -- KEYS: meta, results, failed, open, items, deliveries   ARGV: id, attempt, expires (s), chunk, (index, ok, result)...
+-- Of a workflow that has ended nothing is recorded any more.
 -- Returns 'gone', 'stale' (another attempt), or the state with done and total.
 local meta, results, failed, open, items, deliveries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local found = redis.call('HMGET', meta, 'state', 'attempt', 'total')
 if not found[1] then return {'gone', 0, 0} end
 if found[2] ~= ARGV[2] then return {'stale', 0, 0} end
+if found[1] ~= 'running' and found[1] ~= 'joining' then return {found[1], 0, 0} end
 local done, bad = 0, 0
 for i = 5, #ARGV, 3 do
   if redis.call('HSETNX', results, ARGV[i], ARGV[i + 2]) == 1 then
