@@ -9,3 +9,8 @@ REFUSED, UNSUCCESSFUL = 1, 2
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def harmless(text: str) -> str:
+    """A stranger's text on one line, without what would move the cursor of a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

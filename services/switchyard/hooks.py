@@ -34,6 +34,7 @@ def connect() -> None:
     signals.worker_init.connect(_begin)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_tell_health_of_worker)
+    signals.worker_ready.connect(_keep_dead_letters_within_their_bounds)
     signals.worker_ready.connect(_hand_back_at_the_end_of_a_stop)
     signals.worker_shutting_down.connect(_stop)
     signals.worker_shutdown.connect(_end_worker)
@@ -135,8 +136,21 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
         handing_back.prepare(current_queues()[config.queue])
 
 
+def _keep_dead_letters_within_their_bounds(**_: Any) -> None:
+    config = settings()
+    if config.queue and config.broker_is_one_server():
+        from switchyard.worker import trimming  # noqa: PLC0415  a process that only publishes has no use for it
+
+        trimming.watch(config)
+
+
 def _begin(**_: Any) -> None:
     stopping.begin()
+    if settings().broker_is_one_server():  # nobody else's keeps dead letters
+        from celery.app.task import Task  # noqa: PLC0415  as above
+
+        # Before the worker asks its tasks for it. A task that has one of its own keeps it.
+        Task.Request = "switchyard.worker.request:Request"
 
 
 def _end_worker(**_: Any) -> None:
