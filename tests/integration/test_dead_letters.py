@@ -201,6 +201,21 @@ def test_a_task_that_kills_its_worker_ends_there_on_every_pool(deployment: Deplo
     assert all(letter["task"] == "misbehave" and letter["worker"] for letter in letters.values())
 
 
+def test_a_task_that_takes_all_memory_is_kept_and_may_run_again_when_that_is_mended(deployment: Deployment) -> None:
+    """Its third process was killed; to Celery it is revoked, in this worker, until it is replayed."""
+    queues(deployment, "prefork")
+    file = deployment.folder / "queues.toml"
+    file.write_text(file.read_text().replace("drain = 0", 'drain = 0\nmemory = "400M"'))
+    deployment.start_worker("prefork")
+    number = send(deployment, "prefork", "takes_all_memory")
+    letter = kept(deployment, 1)[number]
+    assert letter["reason"].startswith("its process was killed 3 times: it had ")
+    assert len(noted(deployment, "begun")) == 3
+    (deployment.folder / "mended").touch()
+    assert command(deployment, "replay", number)[0] == 0
+    eventually(lambda: noted(deployment, "ended") == ["takes all memory"], "it to end")
+
+
 def test_what_fails_at_the_servers_memory_limit_is_kept_and_can_be_replayed_there(own_deployment: Deployment) -> None:
     """New messages are refused at their publisher; none of these is lost."""
     client = own_deployment.server.client(0)

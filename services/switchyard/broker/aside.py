@@ -7,6 +7,7 @@ has, has nothing to move: its letter gets the message as the worker has it.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from kombu.utils.json import dumps
 
@@ -43,7 +44,10 @@ def write(message: Any, failure: Failure) -> None:
     raw = {**message._raw, "headers": {**(message.headers or {})}}  # noqa: SLF001  what kombu has read
     queue = raw.pop(stock.QUEUE, None) or getattr(message, "lay_in", "")
     deliveries = raw.pop(scripts.DELIVERIES, 0)
-    raw["headers"].pop("redelivered", None)  # of this delivery
+    # What is of this delivery, and not of the message.
+    raw["headers"].pop("redelivered", None)
+    place = {key: value for key, value in (message.delivery_info or {}).items() if key != "redelivered"}
+    raw["properties"] = {**raw["properties"], "delivery_info": place, "delivery_tag": str(uuid4())}
     dead_letters.write(
         dumps(raw), queue, _plain(failure.reason)[:REASON_MOST], int(deliveries), _details(message, failure)
     )

@@ -12,12 +12,16 @@ from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.worker import request
+from celery.worker.state import revoked
 from kombu.utils.encoding import safe_repr
 from redis.exceptions import RedisError
 
 from switchyard.broker import aside
 from switchyard.broker.aside import Failure
 from switchyard.logs import get_logger
+
+#: Tasks that are not to run once more, and why: they are revoked in this worker, and that sets them aside.
+given_up: dict[str, str] = {}
 
 log = get_logger(__name__)
 
@@ -45,6 +49,9 @@ class Request(request.Request):
 
     def acknowledge(self) -> None:
         """Done with; or, if it has failed, set aside."""
+        if self.id in given_up:
+            self.failure = self._failure(given_up.pop(self.id))
+            revoked.discard(self.id)  # once replayed, it may
         if self._may_settle(self.failure):
             super().acknowledge()
 

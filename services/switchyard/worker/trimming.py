@@ -22,13 +22,22 @@ def watch(config: Settings) -> None:
     """Look now and then until this process ends. A thread of the operating system keeps the time, whatever tasks do."""
     (start_thread, sleep), call = real_thread(), caller()
     asker = f"{os.uname().nodename}.{os.getpid()}"
+    looking: list[str] = []
 
     def look() -> None:
+        try:
+            trim(config, asker)
+        finally:
+            looking.clear()
+
+    def now_and_then() -> None:
         while True:
-            call(lambda: trim(config, asker))
+            if not looking:  # else there is much to tell
+                looking.append(asker)
+                call(look)
             sleep(LOOK_S)
 
-    start_thread(look, ())
+    start_thread(now_and_then, ())
 
 
 def trim(config: Settings, asker: str) -> None:

@@ -201,3 +201,13 @@ def needs_mending(self, name, **arguments):
 @shared_task(name="comes_after")
 def comes_after(result):
     note("after", result)
+
+
+@shared_task(name="takes_all_memory")
+def takes_all_memory():
+    note("begun", "takes all memory")
+    taken = []
+    while not (FOLDER / "mended").exists():
+        taken.append(os.urandom(1) * 10_000_000)
+        time.sleep(0.02)
+    note("ended", "takes all memory")
