@@ -6,11 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from switchyard.console import UNSUCCESSFUL, out
+from switchyard.console import UNSUCCESSFUL, aligned, out
 from switchyard.errors import SwitchyardError
 from switchyard.settings import settings
 
@@ -130,19 +126,17 @@ def _check_choice(found: argparse.Namespace) -> None:
 def _list_dead_letters(queue: str | None) -> int:
     from switchyard.runtime import dead_letters  # noqa: PLC0415
 
-    table = Table("id", "kept", "queue", "task", box=None, pad_edge=False)
-    table.add_column("cause", no_wrap=True, overflow="ellipsis")
-    for row in dead_letters.rows(queue):
-        table.add_row(*map(escape, row))
-    if not table.rows:
+    rows = list(dead_letters.rows(queue))
+    if not rows:
         out.print("No dead letter is kept." if queue is None else f"No dead letter of the queue {queue!r} is kept.")
-    elif out.is_terminal:
-        Console(file=out.file, width=max(out.width, 120), highlight=False).print(table)
+        return 0
+    # All at once, and nobody's markup: there may be ten thousand. A pipe gets all of each line, a terminal as much as it has room for.
+    text = "\n".join(aligned([("id", "kept", "queue", "task", "cause"), *rows], out.width if out.is_terminal else None))
+    print(text, file=out.file)
+    if out.is_terminal:
         out.print(
             "Then: make dead-letters DO=show ID=<id>; or DO=replay, DO=drop, with ID=<id> or ID=all", markup=False
         )
-    else:  # somebody reads it line by line, and wants all of each
-        Console(file=out.file, width=100_000, highlight=False).print(table)
     return 0
 
 

@@ -49,10 +49,10 @@ class Request(request.Request):
 
     def acknowledge(self) -> None:
         """Done with; or, if it has failed, set aside."""
-        if self.id in given_up:
+        if given_up and self.id in given_up:
             self.failure = self._failure(given_up.pop(self.id))
             revoked.discard(self.id)  # once replayed, it may
-        if self._may_settle(self.failure):
+        if self.failure is None or self._may_settle(self.failure):
             super().acknowledge()
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  Celery's
@@ -62,8 +62,8 @@ class Request(request.Request):
         if requeue or self._may_settle(self.failure or self._failure("rejected")):
             super().reject(requeue)
 
-    def _may_settle(self, failure: Failure | None) -> bool:
-        if failure is None or self.acknowledged:
+    def _may_settle(self, failure: Failure) -> bool:
+        if self.acknowledged:
             return True
         try:
             aside.keep(self.message, failure)
