@@ -39,8 +39,8 @@ refused: ## Events that could not be taken, and why: make refused [DO=retry|drop
 	@$(RUN) switchyard refused $(if $(DO),--$(DO))
 delayed: ## Messages that are not due yet: make delayed [DO=release]
 	@$(RUN) switchyard delayed $(if $(DO),--$(DO))
-dead-letters: ## Messages that were set aside, and why: rejected, unreadable, or lost too often
-	@$(RUN) switchyard dead-letters
+dead-letters: ## Tasks that failed for good, and why: make dead-letters [DO=show|replay|drop] [ID=<id>|all] [Q=default]
+	@$(RUN) switchyard dead-letters $(or $(DO),list) $(if $(filter all,$(ID)),--all,$(ID)) $(if $(Q),--queue $(Q))
 
 ##@ Change it
 new-report: ## Begin a report: its module, its test and its table of config: make new-report NAME=returns

@@ -21,6 +21,8 @@ broker_url = _config.broker_url()
 if _config.broker_is_one_server():
     _module = {"leased": "transport", "stock": "stock"}[_config.broker_transport]
     broker_transport = f"switchyard.broker.{_module}:Transport"
+    # What it cannot hand to a task is kept; so is what fails, by hooks.py.
+    worker_consumer = "switchyard.worker.consumer:Consumer"
 result_backend = _config.result_backend_url()
 
 accept_content = ["application/json"]

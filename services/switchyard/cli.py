@@ -101,7 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     then = refused.add_mutually_exclusive_group()
     then.add_argument("--retry", action="store_true", help="put them back into the broker's queue")
     then.add_argument("--drop", action="store_true", help="remove them")
-    add("dead-letters", working.dead_letters, "messages that were set aside, and why", inside=True)
+    letters = add(
+        "dead-letters", working.dead_letters, "tasks that failed for good, and why: run again, or dropped", inside=True
+    )
+    letters.add_argument("do", nargs="?", choices=("list", "show", "replay", "drop"), default="list")
+    letters.add_argument("ids", nargs="*", metavar="id", help="a letter's id, or its task's")
+    letters.add_argument("--all", action="store_true", help="all that are kept now")
+    letters.add_argument("--queue", help="only those of this queue")
     delayed = add("delayed", working.delayed, "messages that are not due yet", inside=True)
     delayed.add_argument(
         "--release", action="store_true", help="give them to stock workers now, which hold them until they are due"

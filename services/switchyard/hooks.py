@@ -35,6 +35,7 @@ def connect() -> None:
     signals.worker_init.connect(_begin)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_tell_health_of_worker)
+    signals.worker_ready.connect(_keep_dead_letters_within_their_bounds)
     signals.worker_ready.connect(_hand_back_at_the_end_of_a_stop)
     signals.worker_shutting_down.connect(_stop)
     signals.worker_shutdown.connect(_end_worker)
@@ -138,15 +139,24 @@ def _hand_back_at_the_end_of_a_stop(**_: Any) -> None:
         handing_back.prepare(current_queues()[config.queue])
 
 
+def _keep_dead_letters_within_their_bounds(**_: Any) -> None:
+    config = settings()
+    if config.queue and config.broker_is_one_server():
+        from switchyard.worker import trimming  # noqa: PLC0415  a process that only publishes has no use for it
+
+        trimming.watch(config)
+
+
 def _begin(**_: Any) -> None:
     stopping.begin()
-    # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
-    Task.Request = "switchyard.worker.request:Request"
     config = settings()
-    if config.broker_transport == "leased" and config.broker_is_one_server():
-        from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
+    if config.broker_is_one_server():  # nobody else's keeps dead letters
+        # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
+        Task.Request = "switchyard.worker.request:Request"
+        if config.broker_transport == "leased":
+            from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
 
-        revoked.remember()
+            revoked.remember()
 
 
 def _end_worker(**_: Any) -> None:

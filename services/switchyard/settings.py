@@ -130,6 +130,15 @@ class Settings(EnvironmentSettings):
     compose_file: str = Field("docker-compose.yml", description="Compose's files, with : between them")
     compose_profiles: str = Field("", description="Compose's profiles besides demo, with commas between them")
     config_dir: Path = Field(ROOT / "config", description="The folder of queues.toml and events.toml")
+    dead_letters_days: float = Field(
+        30, gt=0, le=3650, description="Days a dead letter is kept, unless it is replayed or dropped before"
+    )
+    dead_letters_max: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Dead letters beyond which the oldest are dropped, each with a line in the log",
+    )
     demo: bool = Field(default=False, description="Supplier, seed data and the demo's programs: 1 or 0")
     flower_basic_auth: SecretStr | None = Field(None, description="user:password of Flower; empty: generated")
     flower_port: int = Field(5555, ge=1, le=65535, description="Flower's port on 127.0.0.1")
@@ -140,6 +149,10 @@ class Settings(EnvironmentSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Of our processes")
     python_image: str = Field("python:3.13-slim-trixie", description="The image that ours are made from")
+    redacted_arguments: str = Field(
+        "password,secret,token,authorization,api_key",
+        description="Names, with commas between them: a dead letter is shown without the values of keys that contain one",
+    )
     queue: str | None = Field(None, description="The queue this worker process consumes; set by the supervisor")
     queues: dict[str, dict[str, str]] = Field(default_factory=dict, description="QUEUES__<QUEUE>__<KEY> overrides")
     redis_image: str = Field("redis:8-trixie", description="The image of Redis, in containers")

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 
-from rich.markup import escape
-from rich.table import Table
-
-from switchyard.console import REFUSED, UNSUCCESSFUL, out
+from switchyard.console import REFUSED, UNSUCCESSFUL, aligned, harmless, out
 from switchyard.errors import SwitchyardError
 from switchyard.settings import settings
 
@@ -130,27 +127,73 @@ def refused(found: argparse.Namespace) -> None:
             out.print("Then: make refused DO=retry, or DO=drop" if texts else "No refused event is kept.")
 
 
-def dead_letters(_: argparse.Namespace) -> None:
-    """Those that are kept, oldest first."""
-    from switchyard.broker import dead_letters  # noqa: PLC0415
-
+def dead_letters(found: argparse.Namespace) -> int:
+    """List dead letters, show one, replay them, or drop them."""
+    _check_choice(found)
     with _redis_needed():
-        table = Table("set aside", "queue", "task", "lost before", "why", box=None, pad_edge=False)
-        for letter in dead_letters.kept():
-            when = f"{datetime.fromtimestamp(letter.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            said = map(_printable, (letter.queue, letter.task))
-            table.add_row(when, *said, str(letter.deliveries), escape(letter.reason))
-        if table.rows:
-            out.print(table)
-            out.print(
-                "Stock workers know nothing of these; what is lost too often with a stock worker is never set aside."
-            )
-        else:
-            out.print("No message is set aside.")
+        if found.do == "list":
+            return _list_dead_letters(found.queue)
+        return _with_dead_letters(found)
 
 
-def _printable(text: str) -> str:
-    return escape("".join(c if c.isprintable() else " " for c in text))
+def _check_choice(found: argparse.Namespace) -> None:
+    """Nothing is guessed: what is dropped is gone."""
+    say = f"make dead-letters DO={found.do} ID="
+    if found.do == "list" and (found.ids or found.all):
+        raise SwitchyardError(
+            "What is to become of it? Say make dead-letters DO=show, DO=replay or DO=drop with its ID=."
+        )
+    if found.do == "show" and (found.all or len(found.ids) != 1):
+        raise SwitchyardError(f"Which one? Say {say}<id>; `make dead-letters` lists them.")
+    if found.do in ("replay", "drop") and bool(found.ids) == found.all:
+        raise SwitchyardError(f"Which ones? Say {say}<id>, or {say}all; `make dead-letters` lists them.")
+    if found.queue and found.ids:
+        raise SwitchyardError(
+            "--queue goes with all letters of a queue, not with one that has an id. Leave one of them out."
+        )
+
+
+def _list_dead_letters(queue: str | None) -> int:
+    from switchyard.runtime import dead_letters  # noqa: PLC0415
+
+    rows = list(dead_letters.rows(queue))
+    if not rows:
+        out.print("No dead letter is kept." if queue is None else f"No dead letter of the queue {queue!r} is kept.")
+        return 0
+    # All at once, and nobody's markup: there may be ten thousand. A pipe gets all of each line, a terminal as much as it has room for.
+    text = "\n".join(aligned([("id", "kept", "queue", "task", "cause"), *rows], out.width if out.is_terminal else None))
+    print(text, file=out.file)
+    if out.is_terminal:
+        out.print(
+            "Then: make dead-letters DO=show ID=<id>; or DO=replay, DO=drop, with ID=<id> or ID=all", markup=False
+        )
+    return 0
+
+
+def _with_dead_letters(found: argparse.Namespace) -> int:
+    from switchyard import redaction  # noqa: PLC0415
+    from switchyard.routing import current_queues  # noqa: PLC0415
+    from switchyard.runtime import dead_letters  # noqa: PLC0415
+
+    done, refusals = 0, []
+    for way in dead_letters.chosen(found.ids, everything=found.all, queue=found.queue):
+        try:
+            letter = way()
+            if found.do == "show":
+                for line in dead_letters.shown(letter, redaction.names(settings().redacted_arguments)):
+                    out.print(line, markup=False)
+            elif found.do == "replay":
+                dead_letters.replay(letter, current_queues())
+            else:
+                dead_letters.drop(letter)
+            done += 1
+        except SwitchyardError as exc:  # the others are not to wait for it
+            refusals.append(str(exc))
+    if found.do != "show" and (done or not refusals):
+        out.print(f"{'Replayed' if found.do == 'replay' else 'Dropped'}: {done:,}.", markup=False)
+    if refusals:
+        raise SwitchyardError("\n".join(refusals))
+    return 0
 
 
 def delayed(found: argparse.Namespace) -> None:
@@ -161,14 +204,22 @@ def delayed(found: argparse.Namespace) -> None:
         if found.release:
             out.print(f"Given back to their queues: {delays.release():,}.")
             return
-        table = Table("due", "queue", "task", "id", box=None, pad_edge=False)
-        for message in islice(delays.kept(), _SHOWN):
-            when = f"{datetime.fromtimestamp(message.due, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            table.add_row(when, *map(_printable, (message.queue, message.task, message.task_id)))
-        if table.rows:
-            out.print(table)
-        left = delays.count() - len(table.rows)
-        out.print(f"and {left:,} more" if left > 0 else "" if table.rows else "No message is delayed.")
+        rows = [
+            (
+                f"{datetime.fromtimestamp(each.due, UTC):%Y-%m-%dT%H:%M:%SZ}",
+                *map(harmless, (each.queue, each.task, each.task_id)),
+            )
+            for each in islice(delays.kept(), _SHOWN)
+        ]
+        if not rows:
+            out.print("No message is delayed.")
+            return
+        print(
+            "\n".join(aligned([("due", "queue", "task", "id"), *rows], out.width if out.is_terminal else None)),
+            file=out.file,
+        )
+        if (left := delays.count() - len(rows)) > 0:
+            out.print(f"and {left:,} more")
 
 
 @contextmanager

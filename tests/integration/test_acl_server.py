@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tests.support import ROOT, Deployment, Server, eventually, missing
 
+from switchyard.broker import scripts
 from switchyard.broker.events_queue import PRIORITY_LISTS
 from switchyard.errors import ConfigError
 from switchyard.runtime import redis_server
@@ -154,6 +155,36 @@ def test_no_role_may_do_what_none_of_them_needs(server: Guarded, role: str, comm
 def test_a_role_may_do_what_its_work_needs(server: Guarded, role: str, allowed: list[str]) -> None:
     with server.client(role) as client:
         assert [command for command in allowed if refused(client, *command.split())] == []
+
+
+@pytest.mark.parametrize("role", ["worker", "producer"])
+def test_dead_letters_are_within_the_rights_of_who_works_with_them(server: Guarded, role: str) -> None:
+    """By the scripts themselves: a worker keeps and trims them; `make dead-letters` has the producer's user, and replays."""
+    admin = server.client()
+    for number in (1, 2):
+        admin.eval(
+            scripts.LETTER,
+            2,
+            scripts.WORKERS,
+            scripts.DEAD_LETTERS,
+            "",
+            "{}",
+            "default",
+            "why",
+            0,
+            "task_id",
+            f"t{number}",
+        )
+    keys = (2, scripts.WORKERS, scripts.DEAD_LETTERS)
+    with server.client(role) as client:
+        assert client.eval(scripts.DUE, *keys, "", 1, 3600, 10, role, 30) == ["1"]
+        client.hmget(f"{scripts.DEAD_LETTER}1", "message", "traceback")
+        client.zrangebylex(scripts.DEAD_LETTERS_OF_TASKS, "[t1", "[t2")
+        assert client.eval(scripts.TAKE, *keys, "", "1", "default") == 1
+        assert client.eval(scripts.TAKE, *keys, "", "2", "") == 1
+        if role == "worker":
+            client.eval(scripts.LETTER, *keys, "", "{}", "default", "why", 0)
+    assert admin.lindex("default", 0) == "{}"
 
 
 @pytest.mark.parametrize(

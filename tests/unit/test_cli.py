@@ -10,8 +10,10 @@ import pytest
 import redis
 
 from switchyard import cli, progress, workflows
+from switchyard.broker import dead_letters
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, UnknownWorkflow, WorkflowError
 from switchyard.runtime import choice, counts, doctor, local, refused_events, status
+from switchyard.runtime import dead_letters as runtime_letters
 from switchyard.runtime.docker import deployment
 
 if TYPE_CHECKING:
@@ -47,6 +49,23 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         # nothing is guessed: DO=d might mean to drop
         (["refused", "--d"], "error: unrecognized arguments: --d."),
         (["refused", "--retry", "--drop"], "error: argument --drop: not allowed with argument --retry."),
+        # of dead letters: neither what nor which is guessed
+        (["dead-letters", "purge"], "error: argument do: invalid choice: 'purge'"),
+        (
+            ["dead-letters", "list", "3"],
+            "error: What is to become of it? Say make dead-letters DO=show, DO=replay or DO=drop",
+        ),
+        (["dead-letters", "show"], "error: Which one? Say make dead-letters DO=show ID=<id>;"),
+        (["dead-letters", "show", "1", "2"], "error: Which one? Say make dead-letters DO=show ID=<id>;"),
+        (["dead-letters", "show", "--all"], "error: Which one? Say make dead-letters DO=show ID=<id>;"),
+        (
+            ["dead-letters", "replay"],
+            "error: Which ones? Say make dead-letters DO=replay ID=<id>, or make dead-letters DO=replay ID=all;",
+        ),
+        (["dead-letters", "drop", "1", "--all"], "error: Which ones? Say make dead-letters DO=drop ID=<id>,"),
+        (["dead-letters", "drop", "--queue", "a"], "error: Which ones? Say make dead-letters DO=drop ID=<id>,"),
+        (["dead-letters", "drop", "1", "--queue", "a"], "error: --queue goes with all letters of a queue"),
+        (["dead-letters", "drop", "--al"], "error: unrecognized arguments: --al."),
         # make passes an empty Q=, W= or ARGS= on as nothing
         (["restart"], "error: Which queue? Say `make restart Q=<name>`"),
         (["start"], "error: Which workflow? Say `make start W=<task>`"),
@@ -68,6 +87,8 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         (["refused"], "error: There is no deployment here yet: run `make up`"),
         (["refused", "--retry"], "error: There is no deployment here yet: run `make up`"),
         (["refused", "--drop"], "error: There is no deployment here yet: run `make up`"),
+        (["dead-letters"], "error: There is no deployment here yet: run `make up`"),
+        (["dead-letters", "replay", "1"], "error: There is no deployment here yet: run `make up`"),
         # what needs a config
         (["render"], "error: Cannot read"),
         (["up"], "error: Cannot read"),
@@ -174,6 +195,7 @@ def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Containers:
         (["workflow", "an-id"], False),
         (["cancel", "an-id"], False),
         (["replay", "an-id"], False),
+        (["dead-letters", "replay", "--all", "--queue", "default"], False),
         # no two of these at a time: an event that is sent must be the one that is removed
         (["refused"], True),
         (["refused", "--retry"], True),
@@ -535,8 +557,12 @@ def test_refused_events_that_were_sent_again_or_dropped_are_counted(
         (1, 0, ["1 refused event is kept: make refused"]),
         (0, 1, ["1 message is set aside: make dead-letters"]),
         (1234, 5, ["1,234 refused events are kept: make refused", "5 messages are set aside: make dead-letters"]),
+        (0, 799, ["799 messages are set aside: make dead-letters"]),
+        (0, 800, ["800 messages are set aside: make dead-letters",
+                  ("Dead letters are at 80% of DEAD_LETTERS_MAX (1,000), beyond which the oldest are dropped. Replay or drop some "
+                  "(make dead-letters), or raise it in .env and say make up.")]),
     ],
-)
+)  # fmt: skip
 def test_ps_says_below_the_programs_what_was_kept_because_it_could_not_be_done(
     call: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -545,7 +571,7 @@ def test_ps_says_below_the_programs_what_was_kept_because_it_could_not_be_done(
     said: list[str],
 ) -> None:
     """It is no failure: the exit code is that of the programs."""
-    found = [status.Row("consumer", "ready", 12, 3, 7)], status.kept(refused, set_aside)
+    found = [status.Row("consumer", "ready", 12, 3, 7)], status.kept(refused, set_aside, most=1000)
     monkeypatch.setattr(local, "rows", lambda _: found)
     code, out, _ = call("ps")
     assert code == 0
@@ -653,3 +679,79 @@ def test_nothing_is_rendered_from_what_is_refused(
     (config_dir / "queues.toml").write_text("")
     assert call("render") == (1, "", "error: one\ntwo\n")
     assert not (config_dir / "supervisor").exists()
+
+
+# --- Dead letters
+
+LETTERS = [
+    dead_letters.DeadLetter(
+        "1", 0.0, "default", "orders.bill", "id-1", 0, "ValueError: on [purpose]\nand so on", "default@host"
+    ),
+    dead_letters.DeadLetter("2", 86400.0, "sales", "\x1b[2J", "?", 3, "see redis://user:hush@host/0", ""),
+]
+
+
+@pytest.fixture
+def letters(config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Two are kept; what is done to them."""
+    (config_dir / "queues.toml").write_text("")
+    done: list[tuple[str, str]] = []
+
+    def find(number: str) -> dead_letters.DeadLetter:
+        try:
+            return next(letter for letter in LETTERS if number in (letter.id, letter.task_id))
+        except StopIteration:
+            raise SwitchyardError(f"none is {number}") from None
+
+    monkeypatch.setattr(dead_letters, "find", find)
+    monkeypatch.setattr(dead_letters, "kept", lambda queue: (x for x in LETTERS if queue in (None, x.queue)))
+    monkeypatch.setattr(runtime_letters, "replay", lambda letter, _: done.append(("replayed", letter.id)))
+    monkeypatch.setattr(runtime_letters, "drop", lambda letter: done.append(("dropped", letter.id)))
+    return done
+
+
+@pytest.mark.usefixtures("letters")
+def test_dead_letters_are_listed_a_line_each(call: Callable[..., tuple[int, str, str]]) -> None:
+    """All of each cause for whoever reads them from a pipe; nothing in it moves a cursor or is a secret of a URL."""
+    code, out, err = call("dead-letters")
+    assert (code, err) == (0, "")
+    header, first, second = (line.rstrip() for line in out.splitlines())
+    assert header.split() == ["id", "kept", "queue", "task", "cause"]
+    assert first.split(maxsplit=4) == [
+        "1",
+        "1970-01-01T00:00:00Z",
+        "default",
+        "orders.bill",
+        "ValueError: on [purpose] and so on",
+    ]
+    assert second.endswith("see redis://user:***@host/0")
+    assert "\x1b" not in out
+    assert len(call("dead-letters", "--queue", "sales")[1].splitlines()) == 2
+    assert call("dead-letters", "list", "--queue", "none") == (0, "No dead letter of the queue 'none' is kept.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done", "said"),
+    [
+        (["replay", "2"], [("replayed", "2")], "Replayed: 1.\n"),
+        (["replay", "id-1", "2"], [("replayed", "1"), ("replayed", "2")], "Replayed: 2.\n"),
+        (["drop", "--all"], [("dropped", "1"), ("dropped", "2")], "Dropped: 2.\n"),
+        (["drop", "--all", "--queue", "sales"], [("dropped", "2")], "Dropped: 1.\n"),
+        (["replay", "--all", "--queue", "none"], [], "Replayed: 0.\n"),
+    ],
+)
+def test_dead_letters_are_replayed_or_dropped_and_counted(
+    call: Callable[..., tuple[int, str, str]], letters: list[tuple[str, str]], arguments: list[str],
+    done: list[tuple[str, str]], said: str,
+) -> None:  # fmt: skip
+    """By their id or their task's, all of them, or all of a queue."""
+    assert call("dead-letters", *arguments) == (0, said, "")
+    assert letters == done
+
+
+def test_one_dead_letter_that_is_not_there_keeps_no_other(
+    call: Callable[..., tuple[int, str, str]], letters: list[tuple[str, str]]
+) -> None:
+    """It is told, and the exit code is that of a refusal."""
+    assert call("dead-letters", "drop", "7", "1") == (1, "Dropped: 1.\n", "error: none is 7\n")
+    assert letters == [("dropped", "1")]

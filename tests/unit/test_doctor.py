@@ -11,7 +11,7 @@ from tests.support import free_port
 
 from switchyard import render
 from switchyard.errors import ConfigError
-from switchyard.runtime import choice, doctor, redis_server
+from switchyard.runtime import choice, doctor, redis_server, status
 from switchyard.settings import Settings
 
 
@@ -83,6 +83,19 @@ def test_the_ports_of_a_deployment_that_runs_are_its_own(monkeypatch: pytest.Mon
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("API_PORT", str(taken.getsockname()[1]))
         assert to_mend() == []
+
+
+@pytest.mark.parametrize(("kept", "told"), [(7_999, False), (8_000, True)])
+def test_dead_letters_that_are_about_to_be_dropped_are_told(
+    monkeypatch: pytest.MonkeyPatch, kept: int, told: bool
+) -> None:
+    """From 80 % of the bound on, with what to do."""
+    monkeypatch.setattr("switchyard.runtime.local.is_up", lambda _: True)
+    most = Settings.load().dead_letters_max
+    monkeypatch.setattr("switchyard.runtime.local.rows", lambda _: ([], status.kept(3, kept, most)))
+    assert [said.startswith("Dead letters are at 80% of DEAD_LETTERS_MAX (10,000)") for said in to_mend()] == [
+        True
+    ] * told
 
 
 def test_a_redis_of_yours_needs_neither_a_server_nor_a_port(monkeypatch: pytest.MonkeyPatch) -> None:

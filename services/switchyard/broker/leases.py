@@ -26,22 +26,28 @@ SWEEP = 500
 
 
 class Settlement(NamedTuple):
-    """What became of a message: `ack`, or what settle.lua knows; when is of the monotonic clock."""
+    """What became of a message: `ack`, or what settle.lua knows; when is of the monotonic clock. The details are names and values of
+    fields in turn, which are kept with what is set aside.
+    """
 
     what: str
     tag: str
     reason: str
     when: float
+    details: tuple[str, ...] = ()
 
 
 class Lease:
-    """A message in this process: its queue, and a weak reference to what was handed on of it, if it was."""
+    """A message in this process: its queue, and a weak reference to what was handed on of it, if it was; and the reason and details
+    for which it is set aside when it is acknowledged, if its task has failed.
+    """
 
-    __slots__ = ("message", "queue")
+    __slots__ = ("failed", "message", "queue")
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
         self.message: weakref.ref[Any] | None = None
+        self.failed: tuple[str, tuple[str, ...]] | None = None
 
 
 class Leases:
@@ -124,11 +130,11 @@ class Leases:
         if lease := self.held.get(tag):
             lease.message = weakref.ref(message, dropped)
 
-    def settle(self, what: str, tag: str, reason: str = "") -> None:
+    def settle(self, what: str, tag: str, reason: str = "", details: tuple[str, ...] = ()) -> None:
         """Note what became of a message, to be sent with others soon."""
         self.held.pop(tag, None)
         self.suspects.discard(tag)
-        self.settlements.append(Settlement(what, tag, reason, monotonic()))
+        self.settlements.append(Settlement(what, tag, reason, monotonic(), details))
         self.bell()
 
     def hand_back(self) -> None:
@@ -173,7 +179,8 @@ class Leases:
         An entry goes before its place in the index: whatever comes between, nothing is left that no sweep finds.
         """
         acked = [s.tag for s in batch if s.what == "ack"]
-        others = [part for s in batch if s.what != "ack" for part in (s.what, s.tag, s.reason)]
+        rest = [s for s in batch if s.what != "ack"]
+        others = [part for s in rest for part in (s.what, s.tag, s.reason, len(s.details), *s.details)]
         commands: list[tuple[Any, ...]] = []
         if acked:
             commands += [("HDEL", self.unacked, *acked), ("ZREM", self.index, *acked)]

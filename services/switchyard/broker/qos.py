@@ -22,10 +22,14 @@ class QoS(stock.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Done with; from any thread or greenlet."""
-        if not self.channel.leases.owns(delivery_tag):
+        """Done with, or set aside if its task has failed; from any thread or greenlet."""
+        leases = self.channel.leases
+        if not leases.owns(delivery_tag):
             return super().ack(delivery_tag)
-        self.channel.leases.settle("ack", delivery_tag)
+        lease = leases.held.get(delivery_tag)
+        if lease is not None and lease.failed:
+            return self.set_aside(delivery_tag, *lease.failed)
+        leases.settle("ack", delivery_tag)
         return VirtualQoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
@@ -33,13 +37,14 @@ class QoS(stock.QoS):
         if not self.channel.leases.owns(delivery_tag):
             return super().reject(delivery_tag, requeue)
         if not requeue:
-            return self.set_aside(delivery_tag, "rejected")
+            lease = self.channel.leases.held.get(delivery_tag)
+            return self.set_aside(delivery_tag, *((lease and lease.failed) or ("rejected",)))
         self.channel.leases.settle("head" if stopping.is_set() else "tail", delivery_tag)
         return VirtualQoS.ack(self, delivery_tag)
 
-    def set_aside(self, delivery_tag: str, reason: str) -> None:
+    def set_aside(self, delivery_tag: str, reason: str, details: tuple[str, ...] = ()) -> None:
         """Keep a message, with the reason, where no worker finds it."""
-        self.channel.leases.settle("aside", delivery_tag, reason)
+        self.channel.leases.settle("aside", delivery_tag, reason, details)
         if delivery_tag in (self._delivered or ()):  # else it has taken no credit
             VirtualQoS.ack(self, delivery_tag)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: Ids of set-aside messages by the time when they were; each has a hash of its own, DEAD_LETTER + id.
+#: Ids of set-aside messages by the time when they were; each has a hash of its own, DEAD_LETTER + id. A task's are found by its id,
+#: and a zero byte and the letter's id after it.
 DEAD_LETTERS, DEAD_LETTER = "switchyard:dead_letters", "switchyard:dead_letter:"
+DEAD_LETTERS_OF_TASKS = f"{DEAD_LETTERS}:tasks"
 #: When a worker was last heard of, by the server's clock, and since when that clock has run without a gap.
 CLOCK = "switchyard:lease_clock"
 #: Each worker that lives: when it last said so, and what it holds.
@@ -32,6 +34,9 @@ def _script(name: str, *before: str) -> str:
 
 
 FETCH = _script("fetch")
-SETTLE = _script("settle", "home")
-KEEP = _script("keep", "home", "delayed")
-RELEASE = _script("release", "home", "delayed")
+SETTLE = _script("settle", "letters", "home")
+KEEP = _script("keep", "letters", "home", "delayed")
+RELEASE = _script("release", "letters", "home", "delayed")
+LETTER = _script("letter", "letters", "home")
+TAKE = _script("take", "letters", "home")
+DUE = _script("due")

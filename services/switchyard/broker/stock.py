@@ -24,7 +24,7 @@ from switchyard.logs import get_logger
 #: Where a worker answers `inspect` and `ping`. Who asked may be gone, which is no error of the worker's.
 _REPLIES = re.compile(r"reply\..*\.pidbox")
 #: Notes in a fetched message which queue it lay in.
-_QUEUE = "queue"
+QUEUE = "queue"
 
 log = get_logger(__name__)
 
@@ -35,7 +35,8 @@ class QoS(redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a fetched message, to go back to the queue it lay in, whatever its exchange is bound to by then."""
         raw = message._raw  # noqa: SLF001  as kombu's own
-        entry = dumps([raw, "", raw.pop(_QUEUE)])
+        message.lay_in = raw.pop(QUEUE)
+        entry = dumps([raw, "", message.lay_in])
         with self.pipe_or_acquire() as pipe:
             pipe.zadd(self.unacked_index_key, {delivery_tag: time()})
             pipe.hset(self.unacked_key, delivery_tag, entry).execute()
@@ -92,7 +93,7 @@ class Channel(redis.Channel):
             raise
 
     def _get(self, queue: str) -> Any:
-        return {**super()._get(queue), _QUEUE: queue}
+        return {**super()._get(queue), QUEUE: queue}
 
 
 class Transport(redis.Transport):
@@ -115,5 +116,5 @@ class Transport(redis.Transport):
 
     def _deliver(self, message: Any, queue: str) -> None:
         self.note_answer()  # before the task: the solo pool runs it in here
-        message[_QUEUE] = queue
+        message[QUEUE] = queue
         super()._deliver(message, queue)

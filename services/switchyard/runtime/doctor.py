@@ -10,7 +10,7 @@ from pathlib import Path
 from switchyard.errors import SwitchyardError
 from switchyard.queues import Queues
 from switchyard.routing import current_queues
-from switchyard.runtime import choice, placeholders, preflight, redis_server, runtime
+from switchyard.runtime import choice, placeholders, preflight, redis_server, runtime, status
 from switchyard.runtime.docker import base_images, requirements
 from switchyard.settings import Settings
 
@@ -46,7 +46,9 @@ def _findings(config: Settings) -> Iterator[Finding]:
     in_docker = choice.used(config.state_dir, config.runtime) == choice.DOCKER
     yield from _of_docker(config, queues) if in_docker else _of_local(config)
     yield _memory(queues, in_docker=in_docker)
-    if not _is_up(config):
+    if _is_up(config):
+        yield from _of_what_is_kept(config)
+    else:
         own_redis = [] if in_docker or config.celery_broker_url else [(config.redis_port, "REDIS_PORT")]
         for port, variable in [(config.api_port, "API_PORT"), (config.flower_port, "FLOWER_PORT"), *own_redis]:
             yield _checked(f"port {port} is free", partial(preflight.port_is_free, port, variable))
@@ -97,6 +99,15 @@ def _of_local(config: Settings) -> Iterator[Finding]:
         yield Finding("Redis:", str(exc))
         return
     yield Finding(f"Redis: {server.name} {'.'.join(map(str, redis_server.version(server)))}, {server}")
+
+
+def _of_what_is_kept(config: Settings) -> Iterator[Finding]:
+    try:
+        _, sentences = runtime(config).rows(config)
+    except SwitchyardError:  # it has just gone down
+        return
+    said = next((sentence for sentence in sentences if sentence.startswith(status.NEARLY_FULL)), None)
+    yield Finding("there is room for dead letters") if said is None else Finding("dead letters:", said)
 
 
 def _memory(queues: Queues, *, in_docker: bool) -> Finding:

@@ -17,7 +17,7 @@ from switchyard.settings import ROOT, Settings, is_ours
 #: What every process that publishes or consumes is started with.
 EVERYWHERE = {"redis_port", "workflow_expires", "log_format", "task_routes", "broker_transport"}
 #: What workers read besides, whatever their queue.
-OF_WORKERS = {"broker_lease", "max_deliveries"}
+OF_WORKERS = {"broker_lease", "max_deliveries", "dead_letters_days", "dead_letters_max"}
 #: What those read besides that take events in. What the file of tokens holds is none of it: that is read again at a change.
 OF_DOOR = {
     "producer": {"log_level", "api_port", "api_hosts", "api_tokens_file", "artefacts_dir"},

@@ -183,7 +183,9 @@ def rows(config: Settings) -> tuple[list[Row], list[str]]:
     programs = running_supervisor(config).programs()
     # Asked once: one that hangs would be waited for queue by queue.
     found = counts.read(p.name for p in programs) if readiness.redis_answers(config) else counts.Counts()
-    return [_row(config, program, found) for program in programs], status.kept(found.refused, found.set_aside)
+    return [_row(config, program, found) for program in programs], status.kept(
+        found.refused, found.set_aside, config.dead_letters_max
+    )
 
 
 def _row(config: Settings, program: Program, found: counts.Counts) -> Row:

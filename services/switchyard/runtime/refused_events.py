@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from switchyard.console import harmless
 from switchyard.events import publishing, refused
 from switchyard.runtime import preflight
 from switchyard.settings import Settings
@@ -19,7 +20,7 @@ def shown() -> Iterator[str]:
         body = event.body.decode(errors="replace")
         when = f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
         begins = body if len(body) <= SHOWN else f"{body[:SHOWN]}…"
-        yield f"{when}  {_harmless(event.reason)}\n  {_harmless(begins)}"
+        yield f"{when}  {harmless(event.reason)}\n  {harmless(begins)}"
 
 
 def retry(config: Settings) -> int:
@@ -41,8 +42,3 @@ def drop(config: Settings) -> int:
     """Remove those that are kept now; returns how many."""
     with preflight.alone(config):
         return sum(refused.take_oldest() is not None for _ in range(refused.count()))
-
-
-def _harmless(text: str) -> str:
-    """A stranger's text on one line, without what would move the cursor of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

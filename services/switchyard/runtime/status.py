@@ -36,9 +36,15 @@ def row(name: str, state: str, pid: int, uptime_s: int, found: Counts) -> Row:
     return Row(name, state, pid, uptime_s, waiting, held, found.oldest_s.get(name), delayed)
 
 
-def kept(refused: int, set_aside: int) -> list[str]:
-    """A sentence for each kind of what was kept because it could not be done."""
-    return [
+#: The share of DEAD_LETTERS_MAX from which on somebody is told; how that sentence begins.
+NEARLY, NEARLY_FULL = 0.8, "Dead letters are at "
+
+
+def kept(refused: int, set_aside: int, most: int) -> list[str]:
+    """A sentence for each kind of what was kept because it could not be done, and one where it is about to be dropped: from 80 % of
+    `most` dead letters on.
+    """
+    sentences = [
         f"{number:,} {one if number == 1 else many}: make {target}"
         for number, one, many, target in (
             (refused, "refused event is kept", "refused events are kept", "refused"),
@@ -46,3 +52,9 @@ def kept(refused: int, set_aside: int) -> list[str]:
         )
         if number
     ]
+    if set_aside >= NEARLY * most:
+        sentences.append(
+            f"{NEARLY_FULL}{set_aside / most:.0%} of DEAD_LETTERS_MAX ({most:,}), beyond which the oldest are dropped. Replay or "
+            "drop some (make dead-letters), or raise it in .env and say make up."
+        )
+    return sentences

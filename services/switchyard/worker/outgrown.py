@@ -1,6 +1,6 @@
 """What becomes of a task whose process is about to be killed for its memory: its record says so, and the third time it is given up.
 
-Chunks and callbacks of workflows count their deliveries themselves. Any other message would come back for ever.
+Chunks and callbacks of workflows count their deliveries themselves. Any other message becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from celery.worker.state import active_requests, revoked
 
 from switchyard.logs import get_logger
+from switchyard.worker.request import given_up
 from switchyard.workflows import record
 
 #: Kills after which a task is no bad luck any more.
@@ -45,7 +46,8 @@ def _note(request: Any, cause: str) -> Callable[[], None] | None:
     if _kills[request.id] < MAX_KILLS:
         return None
     del _kills[request.id]
-    revoked.add(request.id)  # its message comes back once more, and is dropped
+    given_up[request.id] = f"its process was killed {MAX_KILLS} times: {cause}"
+    revoked.add(request.id)  # its message comes back once more, and is set aside
     log.error("task_given_up", task=request.name, task_id=request.id, kills=MAX_KILLS, cause=cause)
     reason = f"task {request.name} was killed {MAX_KILLS} times before it fanned out: {cause}"
     return lambda: record.end_start(request.id, reason)

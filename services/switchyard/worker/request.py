@@ -1,16 +1,52 @@
-"""Celery's request, as a worker has it for each message, with what Celery asks of it and our record knows better."""
+"""A task's end in, what becomes of its message out: where it has failed for good, its acknowledgement sets it aside with the cause.
+
+`celery.app.task.Task.Request` is this one in our workers (hooks.py). A task's own `Request` stays what it is; one that derives from
+this has dead letters, too.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.worker import request
+from celery.worker.state import revoked
+from kombu.utils.encoding import safe_repr
+from redis.exceptions import RedisError
 
+from switchyard.broker import aside
+from switchyard.broker.aside import Failure
 from switchyard.hooks import HEADER
+from switchyard.logs import get_logger
+
+#: Tasks that are not to run once more, and why: they are revoked in this worker, and that sets them aside.
+given_up: dict[str, str] = {}
+
+log = get_logger(__name__)
 
 
 class Request(request.Request):
-    """A message that a worker has taken."""
+    """Celery's, for all that is not said here."""
+
+    #: Why it has failed for good, once it has.
+    failure: Failure | None = None
+    _kept = False
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002  Celery's
+        """Its task has raised something, or its process was lost."""
+        self.failure = self._failure_of(exc_info)
+        result = super().on_failure(exc_info, send_failed_event, return_ok)
+        self._keep_what_was_acknowledged_before()
+        return result
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001  Celery's
+        """It has reached a limit; at the soft one its task hears of it."""
+        if not soft:
+            self.failure = self._failure(_of_time_limit(timeout))
+        super().on_timeout(soft, timeout)
+        self._keep_what_was_acknowledged_before()
 
     def revoked(self) -> bool:
         """Whether its task is not to run: it was revoked by Celery's means, or starts a workflow that was cancelled."""
@@ -19,13 +55,102 @@ class Request(request.Request):
         if not self._starts_workflow() or not _is_cancelled(self.id):
             return False
         # As Celery does it: acknowledged, told to monitors, and never given to the pool.
-        self._announce_revoked("cancelled", False, None, False)  # type: ignore[attr-defined]
+        self._announce_revoked("cancelled", False, None, False)
         return True
 
     def _starts_workflow(self) -> bool:
         """Only such a task carries its own id as the workflow's (hooks.py): any other costs nothing here."""
         header: Any = self.request_dict.get(HEADER)
         return isinstance(header, dict) and header.get("workflow_id") == self.id
+
+    def acknowledge(self) -> None:
+        """Done with; or, if it has failed, set aside."""
+        if given_up and self.id in given_up:
+            self.failure = self._failure(given_up.pop(self.id))
+            revoked.discard(self.id)  # once replayed, it may
+        if self.failure is None or self._may_settle(self.failure):
+            super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  Celery's
+        """Back to the queue, which is no end; or set aside."""
+        if requeue:
+            self.failure = None
+        if requeue or self._may_settle(self.failure or self._failure("rejected")):
+            super().reject(requeue)
+
+    def _may_settle(self, failure: Failure) -> bool:
+        if self.acknowledged:
+            return True
+        try:
+            aside.keep(self.message, failure)
+        except RedisError as exc:  # it stays unacknowledged, and runs again
+            self._log_loss(failure, exc)
+            return False
+        self._kept = True
+        return True
+
+    def _keep_what_was_acknowledged_before(self) -> None:
+        """A task without acks_late is acknowledged when it begins: nobody else has its message any more."""
+        if self.failure is None or self._kept or not self.acknowledged:
+            return
+        self._kept = True
+        try:
+            aside.write(self.message, self.failure)
+        except RedisError as exc:
+            self._log_loss(self.failure, exc)
+
+    def _log_loss(self, failure: Failure, exc: RedisError) -> None:
+        log.error("dead_letter_not_kept", task=self.name, task_id=self.id, cause=failure.reason, reason=str(exc))
+
+    def _failure(self, reason: str, traceback: str = "") -> Failure:
+        return Failure(reason, traceback, str(self.hostname))
+
+    def _failure_of(self, exc_info: Any) -> Failure | None:
+        exc = exc_info.exception
+        exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
+        if isinstance(exc, Terminated | Ignore | Retry) or (isinstance(exc, Reject) and exc.requeue):
+            return None
+        if self._already_revoked or self._already_cancelled:
+            return None
+        if isinstance(exc, TimeLimitExceeded):
+            return self._failure(_of_time_limit(*exc.args[:1]))
+        if isinstance(exc, WorkerLostError | SystemExit | KeyboardInterrupt):
+            return self._failure(f"its process was lost: {_said(exc)}")
+        return self._failure(_of_exception(exc), str(exc_info.traceback))
+
+    # --- What Celery acknowledges on the way, and has not failed for good
+
+    def _success_was_stored(self) -> Any:
+        stored = super()._success_was_stored()
+        if stored:
+            self.failure = None
+        return stored
+
+    def _retry_worker_lost(self, exc: BaseException, exc_info: Any) -> Any:
+        failure, self.failure = self.failure, None
+        retried = super()._retry_worker_lost(exc, exc_info)
+        if not retried:
+            self.failure = failure
+        return retried
+
+
+def _of_time_limit(seconds: object = None) -> str:
+    return f"it ran beyond its hard time limit of {seconds} s"
+
+
+def _of_exception(exc: BaseException) -> str:
+    if isinstance(exc, Reject):
+        return "rejected" if exc.reason is None else f"rejected: {_said(exc.reason)}"
+    if isinstance(exc, UnpickleableExceptionWrapper):  # it has come from a child as its name and its text
+        return str(exc.text)
+    return f"{type(exc).__name__}: {_said(exc)}"
+
+
+def _said(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  somebody's own exception
+        return safe_repr(value)
 
 
 def _is_cancelled(workflow_id: str) -> bool:

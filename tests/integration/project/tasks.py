@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from celery import shared_task
+from celery.exceptions import Ignore, Reject
 from gevent.monkey import get_original
 
 from switchyard.workflows import current, fan_out
@@ -207,3 +208,73 @@ def later(name):
 def try_later(self, name, seconds):
     note("later", f"{name} {time.time()}")
     raise self.retry(countdown=seconds)
+
+
+@shared_task(name="fails_after_retries", bind=True, max_retries=2)
+def fails_after_retries(self, **arguments):
+    note("begun", self.request.id)
+    try:
+        raise ValueError("on purpose")
+    except ValueError as exc:
+        raise self.retry(exc=exc, countdown=0) from exc
+
+
+@shared_task(name="fails_early", acks_late=False, ignore_result=True)
+def fails_early(name, gated=False):
+    note("begun", name)
+    if gated == "kills its process":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while gated and not (FOLDER / "open_").exists():
+        time.sleep(0.05)
+    raise ValueError("on purpose")
+
+
+@shared_task(name="fails_at_the_gate", ignore_result=True)
+def fails_at_the_gate(name):
+    gate(name)
+    raise ValueError("on purpose")
+
+
+@shared_task(name="ends_otherwise", bind=True)
+def ends_otherwise(self, how):
+    """In ways that are no failures for good."""
+    note("begun", how)
+    if how == "ignored":
+        raise Ignore
+    if how == "calls one that fails":
+        try:
+            needs_mending("called")
+        except LookupError:
+            needs_mending.apply(["eager"])
+    if how == "requeued" and not self.request.delivery_info["redelivered"]:
+        raise Reject("not yet", requeue=True)
+    note("ended", how)
+
+
+@shared_task(name="rejects")
+def rejects():
+    raise Reject("no such customer", requeue=False)
+
+
+@shared_task(name="needs_mending", bind=True)
+def needs_mending(self, name, **arguments):
+    note("begun", f"{name} {self.request.id}")
+    if not (FOLDER / "mended").exists():
+        raise LookupError("half a character: \udc80")
+    note("ended", f"{name} {self.request.id}")
+    return name
+
+
+@shared_task(name="comes_after")
+def comes_after(result):
+    note("after", result)
+
+
+@shared_task(name="takes_all_memory")
+def takes_all_memory():
+    note("begun", "takes all memory")
+    taken = []
+    while not (FOLDER / "mended").exists():
+        taken.append(os.urandom(1) * 10_000_000)
+        time.sleep(0.02)
+    note("ended", "takes all memory")

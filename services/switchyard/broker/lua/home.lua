@@ -1,10 +1,10 @@
--- Shared by settle and keep: where an unacknowledged entry goes back to, and what is counted and kept of it.
+-- Shared: where an unacknowledged entry goes back to, and what is counted and kept of it. After letters.lua.
 -- An entry is kombu's own: [message, exchange, routing key] as JSON. Messages are never decoded and encoded again, which would
 -- change them ([] becomes {}); they are only read, and only where priorities or a stock worker's exchange ask for it.
 
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1e6
--- Nothing is deleted by this. A script that has written may go on writing at the server's memory limit, and these must:
+-- Nothing is deleted by this, of whichever hash. A script that has written may go on writing at the server's memory limit, and these must:
 -- a lease that is not renewed there would lapse under a living worker.
 redis.call('HDEL', KEYS[1], '')
 
@@ -48,11 +48,12 @@ local function counted(message)
   return nil -- no JSON object: it can carry no count, and no worker can read it
 end
 
-local function set_aside(letters, prefix, sep, tag, entry, reason)
+-- Whoever had it is in its tag, until somebody says more: `<host>.<pid>.<random>:<number>`.
+local function set_aside(letters, prefix, sep, tag, entry, reason, fields)
   local message, queue = home(entry, prefix, sep, '0')
-  redis.call('HSET', prefix .. 'switchyard:dead_letter:' .. tag, 'message', message or entry, 'queue', queue or '',
-    'reason', reason, 'deliveries', message and counted(message) or 0, 'at', at(now))
-  redis.call('ZADD', letters, at(now), tag)
+  fields = fields or {}
+  if #fields == 0 then fields = {'worker', string.match(tag, '^(.*)%.%x+:%d+$') or ''} end
+  keep_letter(letters, prefix, at(now), message or entry, queue or '', reason, message and counted(message) or 0, fields)
 end
 
 -- Give a message back as it is; what its list does not take is set aside.

@@ -214,7 +214,9 @@ def rows(config: Settings) -> tuple[list[Row], list[str]]:
     if not containers:
         raise SwitchyardError("The deployment is not up; run `make up`.")
     found = counts(containers, [container.service for container in containers])
-    return [_row(container, found) for container in containers], status.kept(found.refused, found.set_aside)
+    return [_row(container, found) for container in containers], status.kept(
+        found.refused, found.set_aside, config.dead_letters_max
+    )
 
 
 def _row(container: Container, found: Counts) -> Row:

@@ -1,0 +1,65 @@
+"""Why a task has failed for good, in words; and what is no such failure. What becomes of its message is tested with real workers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
+from celery.utils.serialization import UnpickleableExceptionWrapper
+
+from switchyard.broker import aside
+from switchyard.worker.request import Request
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def failure_of(exception: BaseException) -> aside.Failure | None:
+    request = Request.__new__(Request)
+    request._hostname = "default@host"
+    return request._failure_of(SimpleNamespace(exception=exception, traceback="the traceback"))
+
+
+@pytest.mark.parametrize(
+    ("exception", "reason", "traceback"),
+    [
+        (ValueError("on purpose"), "ValueError: on purpose", "the traceback"),
+        # as prefork hands it over, or gives it up
+        (ExceptionWithTraceback(ValueError("a"), "tb"), "ValueError: a", "the traceback"),
+        (UnpickleableExceptionWrapper("m", "Odd", (), "Odd('a')"), "Odd('a')", "the traceback"),
+        # one that cannot be said
+        (Unspeakable(), "Unspeakable: Unspeakable()", "the traceback"),
+        (Reject(), "rejected", "the traceback"),
+        (Reject("no such customer"), "rejected: no such customer", "the traceback"),
+        # what no code of the task has raised has no traceback of it
+        (TimeLimitExceeded(3.0), "it ran beyond its hard time limit of 3.0 s", ""),
+        (WorkerLostError("signal 9"), "its process was lost: signal 9", ""),
+        (SystemExit(3), "its process was lost: 3", ""),
+    ],
+)
+def test_a_failure_says_what_it_was(exception: BaseException, reason: str, traceback: str) -> None:
+    found = failure_of(exception)
+    assert found == aside.Failure(reason, traceback, "default@host")
+
+
+@pytest.mark.parametrize("exception", [Ignore(), Retry(), Terminated(9), Reject(requeue=True)])
+def test_what_runs_again_or_was_not_wanted_is_no_failure(exception: BaseException) -> None:
+    assert failure_of(exception) is None
+
+
+def details(traceback: str = "", **headers: Any) -> dict[str, str]:
+    found = aside._details(SimpleNamespace(headers=headers), aside.Failure("x", traceback, "w"))
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+def test_what_is_kept_of_a_failure_is_bounded_and_can_be_sent() -> None:
+    """The end of a traceback; and no half of a character, which would keep whole batches from Redis."""
+    assert details("a" * 9000 + "end", task="t", id="1") == {
+        "task": "t", "task_id": "1", "traceback": "a" * 7997 + "end", "worker": "w",
+    }  # fmt: skip
+    assert details("\udc80", id="\ud800") == {"task_id": "?", "traceback": "?", "worker": "w"}
