@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.calling import Door, event
+from tests.integration.test_dead_letters import command
 from tests.support import Deployment, eventually
 
 POOLS = ["gevent", "prefork", "threads", "solo"]
@@ -142,6 +143,25 @@ def test_what_failed_before_it_fanned_out_is_started_again_under_its_id(deployme
     ended = started.wait()
     assert (ended["state"], ended["attempt"]) == ("done", 2)
     assert ended["result"] == {"results": [1, 2], "key": f"{started.id}/2"}
+    assert lines(deployment, "begun") == ["the start", "the start", "1", "2"]
+
+
+def test_the_dead_letter_of_a_start_opens_the_next_attempt(deployment, workflow):
+    """Once: its record has ended with the failure, so the message alone would start nothing."""
+    up(deployment)
+    started = workflow(deployment, "spread_if_mended", items=[1, 2])
+    assert started.wait()["state"] == "failed"
+    letters = deployment.server.client(0).zcard
+    eventually(lambda: letters("switchyard:dead_letters") == 1, "its letter to be kept")
+    mend(deployment)
+
+    code, said, _ = command(deployment, "replay", started.id)
+    assert (code, said.strip()) == (0, "Replayed: 1.")
+    assert command(deployment, "replay", started.id)[0] == 1
+
+    ended = started.wait()
+    assert (ended["state"], ended["attempt"]) == ("done", 2)
+    assert letters("switchyard:dead_letters") == 0
     assert lines(deployment, "begun") == ["the start", "the start", "1", "2"]
 
 

@@ -12,9 +12,10 @@ from switchyard.broker import dead_letters, reading, task_message
 from switchyard.broker.dead_letters import DeadLetter
 from switchyard.broker.task_message import TaskMessage, text
 from switchyard.console import harmless
-from switchyard.errors import ConfigError, SwitchyardError
+from switchyard.errors import ConfigError, SwitchyardError, UnknownWorkflow
 from switchyard.logs import redact
 from switchyard.queues import Queues
+from switchyard.workflows import attempts
 
 #: Headers that are shown by themselves, or that quote arguments.
 _NOT_AGAIN = {"id", "task", "retries", "argsrepr", "kwargsrepr", "args", "kwargs", "callbacks", "errbacks", "chord"}
@@ -73,8 +74,8 @@ def _of_message(message: TaskMessage, hidden: tuple[str, ...]) -> dict[str, obje
 
 
 def replay(letter: DeadLetter, queues: Queues) -> None:
-    """Put its message back into its queue, under its own ids. Raises SwitchyardError for what would only come back or vanish, or is
-    not there any more.
+    """Put its message back into its queue, under its own ids; that of a workflow's start opens the workflow's next attempt. Raises
+    SwitchyardError for what would only come back or vanish, or is not there any more.
     """
     message = _contents(letter).message
     try:
@@ -96,13 +97,23 @@ def replay(letter: DeadLetter, queues: Queues) -> None:
             "the task anew, and drop the letter."
         )
     try:
-        there = dead_letters.put_back(letter)
+        there = _started_again(letter) or dead_letters.put_back(letter)
     except ResponseError as exc:
         raise SwitchyardError(
             f"Redis refuses the dead letter {letter.id} ({exc}); it is kept. Try again later."
         ) from exc
     if not there:
         raise _gone(letter)
+
+
+def _started_again(letter: DeadLetter) -> bool:
+    """Whether it was a workflow's start: the record has ended with it, and would turn the message alone away."""
+    try:
+        attempts.replay(letter.task_id)
+    except UnknownWorkflow:
+        return False
+    dead_letters.remove(letter)
+    return True
 
 
 def drop(letter: DeadLetter) -> None:
