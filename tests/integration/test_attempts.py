@@ -288,6 +288,25 @@ def test_a_replay_can_be_cancelled_before_it_was_published(deployment, workflow)
     assert started.replay().startswith("refused: ")
 
 
+def test_a_report_whose_partition_failed_is_made_by_its_replay(deployment, workflow):
+    """That partition is aggregated again, and the artefact is made of all."""
+    deployment.queues(
+        '[defaults]\npool = "prefork"\nconcurrency = 1\n[reports.trials]\nmodule = "project.reports.trials"\nretries = 0\n'
+    )
+    deployment.events("")
+    deployment.start_workers("trials_aggregator_queue", "trials_report_queue")
+    deployment.start("consumer")
+    started = workflow(deployment, "reports.trials", does="raises once")
+    assert "1 of 3 partitions failed" in started.wait()["reason"]
+
+    started.replay()
+
+    ended = started.wait()
+    assert (ended["state"], ended["attempt"], ended["failed"], ended["reason"]) == ("done", 2, 0, "")
+    assert ended["result"]["headline"][0] == ["partitions", 3]
+    assert sorted(lines(deployment, "aggregated")) == ["0 ", "1 ", "1 ", "2 "]
+
+
 def test_the_event_of_a_replayed_workflow_stays_its_event(deployment):
     """Told again it starts nothing, before, meanwhile and afterwards."""
     up(deployment)

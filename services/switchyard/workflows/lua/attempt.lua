@@ -23,10 +23,17 @@ else
   -- Results expire chunk by chunk: with one missing, its items would run again though they have not failed.
   if there ~= tonumber(found[3]) or (chunks > 0 and redis.call('EXISTS', items) == 0) then return 'expired' end
   local indices = redis.call('ZRANGE', failed, 0, -1)
-  for _, index in ipairs(indices) do
-    local chunk = math.floor(index / size)
-    redis.call('HDEL', meta .. ':results:' .. chunk, index)
-    redis.call('HDEL', deliveries, chunk, 'cause:' .. chunk, 'item:' .. index)
+  local at = 1
+  while at <= #indices do
+    -- Chunk by chunk, and not more at a time than a call takes: nobody else is served meanwhile.
+    local chunk, results, begins = math.floor(indices[at] / size), {}, {}
+    while at <= #indices and #results < 1000 and math.floor(indices[at] / size) == chunk do
+      table.insert(results, indices[at])
+      table.insert(begins, 'item:' .. indices[at])
+      at = at + 1
+    end
+    redis.call('HDEL', meta .. ':results:' .. chunk, unpack(results))
+    redis.call('HDEL', deliveries, chunk, 'cause:' .. chunk, unpack(begins))
   end
   redis.call('DEL', failed)
   redis.call('HDEL', deliveries, 'cause:callback')
