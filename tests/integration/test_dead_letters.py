@@ -254,7 +254,8 @@ def test_a_replayed_task_runs_again_under_its_id_and_what_comes_after_it_runs(
 from celery import chain, signature
 from switchyard.producer import app
 make = lambda name, *args: signature(name, args=args, app=app).set(queue="threads")
-linked = make("needs_mending", "linked").apply_async(link=make("comes_after"), kwargs={"customer": {"Password": "hush"}})
+more = {"customer": {"Password": "hush"}}
+linked = make("needs_mending", "linked").apply_async(link=make("comes_after"), kwargs=more, compression="zlib")
 chained = chain(make("needs_mending", "chained"), make("comes_after")).apply_async()
 print(linked.id, chained.parent.id)
 """

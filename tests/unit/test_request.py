@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,3 +65,27 @@ def test_what_is_kept_of_a_failure_is_bounded_and_can_be_sent() -> None:
         "task": "t", "task_id": "1", "traceback": "a" * 7997 + "end", "worker": "w",
     }  # fmt: skip
     assert details("\udc80", id="\ud800") == {"task_id": "?", "traceback": "?", "worker": "w"}
+
+
+def test_tasks_have_it_in_a_worker_unless_they_have_one_of_their_own(
+    config_dir: Path, python: Callable[..., str]
+) -> None:
+    """A process that only publishes changes nothing of Celery's; nor does a worker of a broker that keeps no letters."""
+    (config_dir / "queues.toml").touch()
+    code = """
+from celery import Celery, signals
+from celery.app.task import Task
+app = Celery()
+app.config_from_object("switchyard.celeryconfig")
+class Own(Task):
+    Request = "project:Request"
+app.conf.worker_consumer
+print(Task.Request)
+signals.worker_init.send(None)
+print(Task.Request, Own.Request, app.conf.worker_consumer)
+"""
+    celerys, ours = "celery.worker.request:Request", "switchyard.worker.request:Request"
+    assert python(code).split() == [celerys, ours, "project:Request", "switchyard.worker.consumer:Consumer"]
+    others = {"CELERY_BROKER_URL": "sentinel://127.0.0.1:1/0", "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/1"}
+    said = python(code, **others, BROKER_TRANSPORT="stock").split()
+    assert said == [celerys, celerys, "project:Request", "celery.worker.consumer:Consumer"]

@@ -116,7 +116,7 @@ class Request(request.Request):
             return self._failure(_of_time_limit(*exc.args[:1]))
         if isinstance(exc, WorkerLostError | SystemExit | KeyboardInterrupt):
             return self._failure(f"its process was lost: {_said(exc)}")
-        return self._failure(_of_exception(exc), str(exc_info.traceback))
+        return self._failure(_of_exception(exc), str(exc_info.traceback or ""))
 
     # --- What Celery acknowledges on the way, and has not failed for good
 
