@@ -90,7 +90,9 @@ def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: A
 
 
 def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:
-    _end(request.id, "its task was revoked before it ran")
+    from switchyard.workflows.record import REVOKED  # noqa: PLC0415  as below
+
+    _end(request.id, REVOKED)
 
 
 def _end_workflow_of_unknown_start(id: str | None = None, name: str = "", **_: Any) -> None:  # noqa: A002  Celery's name
@@ -153,10 +155,9 @@ def _begin(**_: Any) -> None:
     if config.broker_is_one_server():  # nobody else's keeps dead letters
         # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
         Task.Request = "switchyard.worker.request:Request"
-        if config.broker_transport == "leased":
-            from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
+        from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
 
-            revoked.remember()
+        revoked.remember()
 
 
 def _end_worker(**_: Any) -> None:

@@ -49,7 +49,11 @@ def write(message: Any, failure: Failure) -> None:
     place = {key: value for key, value in (message.delivery_info or {}).items() if key != "redelivered"}
     raw["properties"] = {**raw["properties"], "delivery_info": place, "delivery_tag": str(uuid4())}
     dead_letters.write(
-        dumps(raw), queue, _plain(failure.reason)[:REASON_MOST], int(deliveries), _details(message, failure)
+        dumps(raw),
+        queue,
+        _plain(failure.reason)[:REASON_MOST],
+        deliveries if isinstance(deliveries, int) else 0,
+        _details(message, failure),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
+from uuid import uuid4
 
 from kombu.utils.json import loads
 from redis.commands.core import Script
@@ -109,7 +110,8 @@ def find(number: str) -> DeadLetter:
 
 def write(message: str, queue: str, reason: str, deliveries: int, details: tuple[str, ...]) -> None:
     """Keep a letter by itself; what is unacknowledged moves to one by its settlement. Details are fields and values in turn."""
-    _run(scripts.LETTER, message, queue, reason, deliveries, *details)
+    # Its answer may be lost, and the script sent again.
+    _run(scripts.LETTER, str(uuid4()), message, queue, reason, deliveries, *details)
 
 
 def put_back(letter: DeadLetter) -> bool:

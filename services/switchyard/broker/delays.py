@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from kombu.transport import redis
 from kombu.utils.json import loads
 
 from switchyard.broker import scripts, state
@@ -17,8 +18,8 @@ from switchyard.errors import SwitchyardError
 
 #: Celery holds what is due sooner: it may be due before any keeper looks again.
 SOON_S = LONGEST
-#: Between a queue's name and a priority; ours have none.
-_SEPARATOR = "\x06\x16"
+#: The last second of which there is a date: an eta may be one in another time zone.
+_LAST = 253402300799.0
 #: Entries moved or read in one round trip.
 _PAGE = 500
 
@@ -35,7 +36,7 @@ def due(message: dict[str, Any], now: float) -> float | None:
         return None
     if at is None:
         return None
-    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    seconds = min((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), _LAST)
     return seconds if seconds > now + SOON_S else None
 
 
@@ -79,7 +80,7 @@ def release() -> int:
             "Set BROKER_TRANSPORT=stock in .env and say `make up`; then release them."
         )
     client, before = state.client(), count()
-    keys = ("unacked", scripts.DEAD_LETTERS, scripts.DELAYED, scripts.DELAYED_ENTRIES, scripts.DELAYED_COUNTS, scripts.REVOKED)  # fmt: skip
-    while client.eval(scripts.RELEASE, len(keys), *keys, "", _SEPARATOR, "0", _PAGE):
+    keys = (state.UNACKED, scripts.DEAD_LETTERS, scripts.DELAYED, scripts.DELAYED_ENTRIES, scripts.DELAYED_COUNTS)
+    while client.eval(scripts.RELEASE, len(keys), *keys, "", redis.Channel.sep, "0", _PAGE):
         pass
     return before

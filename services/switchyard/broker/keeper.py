@@ -109,6 +109,7 @@ class Keeper:
         self.leases.sent(batch)
 
     def _note_loss(self, exc: Exception) -> None:
+        self._due_s = LONGEST
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = None

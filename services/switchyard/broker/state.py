@@ -10,6 +10,8 @@ from typing import cast
 
 import redis
 from kombu.utils.json import loads
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from switchyard.broker import scripts
 from switchyard.hooks import PUBLISHED
@@ -35,8 +37,16 @@ class QueueState:
 
 @cache
 def client() -> redis.Redis:
-    """This process' client of the broker; values are bytes."""
-    return redis.Redis.from_url(settings().broker_url(), socket_timeout=5, socket_connect_timeout=5)
+    """This process' client of the broker; values are bytes. Asked again only over a connection that the server has closed meanwhile:
+    a worker's consumer may be waiting.
+    """
+    once = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(settings().broker_url(), socket_timeout=5, socket_connect_timeout=5, retry=once)
+
+
+def is_revoked(task_id: str) -> bool:
+    """Whether somebody has revoked this task; its workers would drop its message. Raises redis' own errors."""
+    return client().zscore(scripts.REVOKED, task_id) is not None
 
 
 def of_queues(queues: Iterable[str]) -> dict[str, QueueState]:

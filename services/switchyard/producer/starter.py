@@ -38,16 +38,20 @@ def look() -> int:
     A workflow leaves the outbox after the broker has its message: who is killed in between sends it twice, under the same task
     id. Raises redis' and kombu's own errors while one of the two is away.
     """
-    ids = cast("list[str]", record.client().zrange(record.OUTBOX, 0, record.PAGE - 1))
-    if not ids:
+    entries = cast(
+        "list[tuple[str, float]]", record.client().zrange(record.OUTBOX, 0, record.PAGE - 1, withscores=True)
+    )
+    if not entries:
         return 0
+    ids = [workflow_id for workflow_id, _ in entries]
     pipe = record.client().pipeline(transaction=False)
     for workflow_id in ids:
         pipe.hmget(record.meta_key(workflow_id), _FIELDS)
     found = [dict(zip(_FIELDS, values, strict=True)) for values in pipe.execute()]
     # Not those that somebody has started or cancelled meanwhile, or that are gone.
     _publish([(i, fields) for i, fields in zip(ids, found, strict=True) if fields["state"] in (_WAITING, _RUNNING)])
-    record.client().zrem(record.OUTBOX, *ids)
+    # Not the entry of an attempt that was opened meanwhile.
+    record.run_script("sent", [record.OUTBOX], [part for entry in entries for part in entry])
     return len(ids)
 
 

@@ -86,7 +86,7 @@ def refuse_to_remove(programs: Iterable[str], counts: Counts) -> None:
                 f"The queue {queue!r} is not in queues.toml any more, and what is left in it cannot be seen while Redis "
                 "or every worker is away. Put its table back and say make up, or say FORCE=1 make up to leave its work undone."
             )
-        waiting, held, delayed = counts.waiting[program], counts.held[program], counts.delayed[program]
+        waiting, held, delayed = counts.waiting[program], counts.held[program], counts.delayed.get(program, 0)
         if waiting or held or delayed:
             raise RuntimeRefusal(
                 f"The queue {queue!r} is not in queues.toml any more, but {waiting:,} messages wait in it, {held:,} run and "

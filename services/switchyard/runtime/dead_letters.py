@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from redis.exceptions import ResponseError
 
 from switchyard import redaction
-from switchyard.broker import dead_letters, reading, task_message
+from switchyard.broker import dead_letters, reading, state, task_message
 from switchyard.broker.dead_letters import DeadLetter
 from switchyard.broker.task_message import TaskMessage, text
 from switchyard.console import harmless
@@ -49,9 +50,13 @@ def shown(letter: DeadLetter, hidden: tuple[str, ...]) -> Iterator[str]:
     try:
         fields |= _of_message(task_message.read(contents.message), hidden)
     except Exception as exc:  # noqa: BLE001  anybody may have published anything
-        begins = contents.message[:SHOWN].decode(errors="replace")
-        more = f"… ({len(contents.message):,} bytes)" if len(contents.message) > SHOWN else ""
-        fields |= {"message": f"{reading.why_not(exc)}; it begins: {begins}{more}"}
+        # What may be a task's message may have arguments that are not to be shown.
+        begins = (
+            ""
+            if contents.message.startswith(b"{")
+            else f"; it begins: {contents.message[:SHOWN].decode(errors='replace')}"
+        )
+        fields |= {"message": f"{reading.why_not(exc)} ({len(contents.message):,} bytes){begins}"}
     yield from (f"{name:<12} {harmless(str(value))}" for name, value in fields.items())
     if contents.traceback:
         yield "traceback"
@@ -91,13 +96,19 @@ def replay(letter: DeadLetter, queues: Queues) -> None:
             f"The dead letter {letter.id} cannot be replayed: no worker reads its queue, {letter.queue!r}, which is not in queues.toml "
             "any more. Put its table back and say make up, or drop the letter."
         ) from exc
+    if state.is_revoked(letter.task_id):
+        raise SwitchyardError(
+            f"The dead letter {letter.id} cannot be replayed: its task was revoked, and a worker would drop it unseen. Send the task "
+            "anew, and drop the letter."
+        )
     if (ended := _expired(headers)) is not None:
         raise SwitchyardError(
             f"The dead letter {letter.id} cannot be replayed: its task expired at {ended}, and a worker would drop it unseen. Send "
             "the task anew, and drop the letter."
         )
     try:
-        there = _started_again(letter) or dead_letters.put_back(letter)
+        _reopen(letter)
+        there = dead_letters.put_back(letter)
     except ResponseError as exc:
         raise SwitchyardError(
             f"Redis refuses the dead letter {letter.id} ({exc}); it is kept. Try again later."
@@ -106,14 +117,10 @@ def replay(letter: DeadLetter, queues: Queues) -> None:
         raise _gone(letter)
 
 
-def _started_again(letter: DeadLetter) -> bool:
-    """Whether it was a workflow's start: the record has ended with it, and would turn the message alone away."""
-    try:
-        attempts.replay(letter.task_id)
-    except UnknownWorkflow:
-        return False
-    dead_letters.remove(letter)
-    return True
+def _reopen(letter: DeadLetter) -> None:
+    """If it was a workflow's start, open the workflow's next attempt: the record has ended with it, and would turn it away."""
+    with suppress(UnknownWorkflow):
+        attempts.reopen(letter.task_id)
 
 
 def drop(letter: DeadLetter) -> None:

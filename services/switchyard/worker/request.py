@@ -37,16 +37,19 @@ class Request(request.Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002  Celery's
         """Its task has raised something, or its process was lost."""
         self.failure = self._failure_of(exc_info)
-        result = super().on_failure(exc_info, send_failed_event, return_ok)
-        self._keep_what_was_acknowledged_before()
-        return result
+        try:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        finally:  # whatever the result backend says to it
+            self._keep_what_was_acknowledged_before()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001  Celery's
         """It has reached a limit; at the soft one its task hears of it."""
         if not soft:
             self.failure = self._failure(_of_time_limit(timeout))
-        super().on_timeout(soft, timeout)
-        self._keep_what_was_acknowledged_before()
+        try:
+            super().on_timeout(soft, timeout)
+        finally:  # as above
+            self._keep_what_was_acknowledged_before()
 
     def revoked(self) -> bool:
         """Whether its task is not to run: it was revoked by Celery's means, or starts a workflow that was cancelled."""

@@ -8,8 +8,8 @@ from typing import Any
 from celery import current_app
 from structlog.contextvars import bound_contextvars
 
-from switchyard.broker import dead_letters
-from switchyard.broker.state import waiting
+from switchyard.broker import dead_letters, delays
+from switchyard.broker.state import of_queues
 from switchyard.logs import get_logger
 from switchyard.routing import current_queues, published_queue, queue_of
 from switchyard.workflows import record
@@ -88,7 +88,8 @@ def call_back(meta: record.Meta) -> None:
 def again(meta: record.Meta, *, patience_s: float) -> None:
     """Publish what a stalled workflow waits for; what runs twice is recorded once.
 
-    While its queues hold messages its own may be among them: only after `patience_s` without progress is that ignored.
+    While its queues hold messages its own may be among them: only after `patience_s` without progress is that ignored. A start that is
+    delayed is left alone until it is due.
     """
     client = record.client()
     if meta.ended:
@@ -97,7 +98,12 @@ def again(meta: record.Meta, *, patience_s: float) -> None:
     now = client.time()[0]
     # Since its last progress, or since it was last published again: what waits for hours must not be published every time.
     touched = max(meta.updated, client.zscore(record.OPEN, meta.id) or 0)
-    if now - touched < patience_s and any(waiting(queue_of(t)) for t in (meta.name, meta.each, meta.callback) if t):
+    queues = {queue_of(task) for task in (meta.name, meta.each, meta.callback) if task}
+    found = of_queues(queues).values()
+    # Its start may wait for a retry, however long that is.
+    if any(queue.delayed for queue in found) and any(message.task_id == meta.id for message in delays.kept()):
+        return
+    if now - touched < patience_s and any(queue.waiting for queue in found):
         return
     # Noted first: the next sweep gives what is published now as long as this one gave the last.
     client.zadd(record.OPEN, {meta.id: now}, xx=True)

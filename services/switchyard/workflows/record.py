@@ -38,6 +38,8 @@ OPEN, INDEX = "switchyard:workflows", "switchyard:workflows:all"
 OUTBOX, WAKE = "switchyard:outbox", "switchyard:outbox:wake"
 #: Most that may wait there: the starter has been away for long, or the broker takes nothing.
 OUTBOX_MAX = 100_000
+#: Why a workflow failed whose task was revoked by Celery's means, which workers remember.
+REVOKED = "its task was revoked before it ran"
 #: States in which nothing of a workflow runs any more.
 ENDED = ("done", "failed", "cancelled")
 #: Stands for the callback where a chunk's number stands otherwise.

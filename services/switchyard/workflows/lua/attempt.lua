@@ -1,7 +1,7 @@
 -- Opens the next attempt of a workflow that has ended: what has failed is forgotten and runs again, every other result stays.
 -- It goes into the outbox, so that somebody publishes it, whatever becomes of the caller.
 -- KEYS: meta, items, failed, deliveries, open, outbox, wake; the keys of results follow from the meta's: there is one server
--- ARGV: id, the state and the attempt that it was seen in, expires (s), 1 to have its task fan out again
+-- ARGV: id, the state and the attempt that it was seen in, expires (s), 1 to have its task fan out again, 2 if the caller publishes that
 -- Returns 'opened', 'moved' (somebody was faster) or 'expired' (a part of what it needs has).
 local meta, items, failed, deliveries, open, outbox, wake = unpack(KEYS)
 local id, expires = ARGV[1], ARGV[4]
@@ -14,8 +14,10 @@ local function set(...)
   for _, each in ipairs({...}) do table.insert(fields, each) end
 end
 
-if ARGV[5] == '1' then
+if ARGV[5] ~= '0' then
   redis.call('DEL', items)
+  -- As if it had never begun: by now it may fan out otherwise.
+  redis.call('HDEL', meta, 'each', 'callback', 'chunk_size', 'concurrency')
   set('state', 'waiting')
 else
   local chunks, size, there = tonumber(found[5]), tonumber(found[6]), 0
@@ -46,7 +48,9 @@ redis.call('HDEL', meta, 'claimer', 'starter')
 redis.call('HSET', meta, unpack(fields))
 redis.call('EXPIRE', meta, expires)
 redis.call('ZADD', open, time[1], id)
-redis.call('ZADD', outbox, time[1] .. '.' .. string.format('%06d', time[2]), id)
-redis.call('LPUSH', wake, 1)
-redis.call('LTRIM', wake, 0, 0)
+if ARGV[5] ~= '2' then
+  redis.call('ZADD', outbox, time[1] .. '.' .. string.format('%06d', time[2]), id)
+  redis.call('LPUSH', wake, 1)
+  redis.call('LTRIM', wake, 0, 0)
+end
 return 'opened'
