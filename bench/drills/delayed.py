@@ -91,7 +91,7 @@ def _judged(site: Site, pool: str, due: dict[str, float], away: tuple[float, flo
 def _recovered(site: Site, pool: str, due: float, away: tuple[float, float], resumed: float) -> Iterator[float]:
     """Until when a task may have waited for something else than its time: Redis, or a killed worker that may have had it in hand."""
     yield 0.0
-    if away[0] < due < resumed:
+    if away[0] - 2 < due < resumed:  # with what its workers had in hand
         yield resumed
     for kill in site.kills:
         if kill.queue == pool and kill.at - 2 < due < kill.at + 2:

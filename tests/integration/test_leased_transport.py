@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -210,3 +211,22 @@ def test_a_lease_does_not_lapse_at_the_servers_memory_limit(server: Server) -> N
                 eventually(lambda: connection.default_channel.turn() and held(server) == 0, "it to be acknowledged")
             finally:
                 client.config_set("maxmemory", 0)
+
+
+def test_what_a_reconnecting_worker_has_dropped_goes_back_also_if_it_is_part_of_a_cycle(server: Server) -> None:
+    """A request of Celery's and its timer refer to each other, and an idle worker collects no garbage by itself."""
+    with connected(server) as connection, consuming(connection, "orders") as take:
+        publish(connection, "orders", 1)
+        ((_, message),) = take(1)
+        gc.disable()
+        try:
+            with connected(server) as again, consuming(again, "orders") as take_again:
+                cycle = [message]
+                cycle.append(cycle)
+                del message, cycle
+                ((body, second),) = take_again(1)
+                assert (body, held(server)) == (1, 1)
+                second.ack()
+        finally:
+            gc.enable()
+    assert held(server) == 0

@@ -151,7 +151,9 @@ class Channel(stock.Channel):
 
     def turn(self) -> tuple[int, float]:
         """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
-        now, room, waiting, busy = monotonic(), self._room(), self.leases.settlements, bool(self._arrived)
+        now = monotonic()
+        self.leases.collect(now)
+        room, waiting, busy = self._room(), self.leases.settlements, bool(self._arrived)
         # A suspect that is gone may have been what kept the next one waiting.
         suspected, self._suspected = self._suspected, bool(self.leases.suspects)
         if now - self._fetched > RECHECK_S or (suspected and not self._suspected):

@@ -21,6 +21,8 @@ from switchyard.broker import scripts
 
 #: Settlements in one command; more wait for the next.
 BATCH = 512
+#: Seconds after which nobody refers any more to what a lost connection's worker has dropped: Celery holds a timer for one at most.
+COLLECT_S = 2.0
 #: Expired leases that one look puts back; the next look is a second away, and every worker looks.
 SWEEP = 500
 
@@ -86,8 +88,17 @@ class Leases:
         self.home = (channel.global_keyprefix, channel.sep, steps, channel.max_deliveries)
         self.lease, self.visibility_timeout = channel.lease, channel.visibility_timeout
         self.bell = channel.bell.ring
-        # What a lost connection's worker had reserved may be part of a cycle, and lie about until the next collection.
+        self._collect_at = monotonic() + COLLECT_S
         gc.collect()
+
+    def collect(self, now: float) -> None:
+        """What a lost connection's worker had reserved may be part of a cycle, as a request and its timer are, and lie about with its
+        lease until the next collection, which an idle worker hardly ever has. `now` is of the monotonic clock.
+        """
+        if now > self._collect_at:
+            self._collect_at = float("inf")
+            if self.held:
+                gc.collect()
 
     @property
     def shift(self) -> float:
