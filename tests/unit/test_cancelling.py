@@ -12,6 +12,7 @@ from celery.worker import state
 from switchyard import hooks
 from switchyard.errors import UnknownWorkflow, WorkflowConflict
 from switchyard.settings import Settings
+from switchyard.worker import revoked
 from switchyard.worker.request import Request
 from switchyard.workflows import attempts, cancelling, items, record
 
@@ -102,10 +103,8 @@ def test_a_worker_has_this_request_for_every_task_that_has_none_of_its_own(
     """Set when it begins; a process that only publishes never loads it."""
     monkeypatch.setattr(Task, "Request", Task.Request)
     monkeypatch.setattr(hooks.stopping, "begin", lambda: None)
-    # With the leased transport it would ask Redis what was revoked.
-    monkeypatch.setattr(
-        hooks, "settings", lambda: Settings(celery_broker_url="redis://nowhere", broker_transport="stock")
-    )
+    monkeypatch.setattr(hooks, "settings", lambda: Settings(celery_broker_url="redis://nowhere"))
+    monkeypatch.setattr(revoked, "remember", lambda: None)  # it asks Redis
     hooks._begin()
     assert app.tasks["anything"].Request == "switchyard.worker.request:Request"
 
