@@ -168,6 +168,7 @@ def test_dead_letters_are_within_the_rights_of_who_works_with_them(server: Guard
             scripts.WORKERS,
             scripts.DEAD_LETTERS,
             "",
+            f"call {number}",
             "{}",
             "default",
             "why",
@@ -183,7 +184,7 @@ def test_dead_letters_are_within_the_rights_of_who_works_with_them(server: Guard
         assert client.eval(scripts.TAKE, *keys, "", "1", "default") == 1
         assert client.eval(scripts.TAKE, *keys, "", "2", "") == 1
         if role == "worker":
-            client.eval(scripts.LETTER, *keys, "", "{}", "default", "why", 0)
+            client.eval(scripts.LETTER, *keys, "", "a call", "{}", "default", "why", 0)
     assert admin.lindex("default", 0) == "{}"
 
 

@@ -80,6 +80,8 @@ app.config_from_object("switchyard.celeryconfig")
 class Own(Task):
     Request = "project:Request"
 app.conf.worker_consumer
+from switchyard.worker import revoked
+revoked.remember = lambda: None  # it asks Redis
 print(Task.Request)
 signals.worker_init.send(None)
 print(Task.Request, Own.Request, app.conf.worker_consumer)
