@@ -263,10 +263,10 @@ def test_a_queue_is_one_table_and_going_away_is_refused_while_it_has_work(contai
     toml.write_text(own)
     containers.ok("render")
     eventually(
-        lambda: "0 messages wait in it and 1 run or are delayed" in refused_up(containers), "the delayed one to be seen"
+        lambda: "0 messages wait in it, 0 run and 1 are delayed" in refused_up(containers), "the delayed one to be seen"
     )
-    containers.compose("stop", "worker-details_queue")  # which gives it back
-    assert "1 messages wait in it and 0 run or are delayed" in refused_up(containers)
+    containers.compose("stop", "worker-details_queue")  # which has none of it
+    assert "0 messages wait in it, 0 run and 1 are delayed" in refused_up(containers)
     assert "worker-details_queue" in containers.states()
     containers.ok("up", FORCE="1")
     assert "worker-details_queue" not in containers.states()
