@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from bench.drills.kind import Options
 from bench.drills.ledger import LEDGER
@@ -57,7 +58,7 @@ class Run:
     @property
     def meta(self) -> dict[str, str]:
         """The fields of its record."""
-        return self.client.hgetall(meta_key(self.id))  # type: ignore[return-value]  redis-py's are for both kinds of client
+        return cast("dict[str, str]", self.client.hgetall(meta_key(self.id)))
 
     @property
     def client(self) -> Redis:
@@ -75,7 +76,7 @@ class Run:
     def results(self) -> int:
         """Recorded results of items."""
         chunks = range(int(self.meta.get("chunks") or 0))
-        return sum(int(self.client.hlen(results_key(self.id, chunk))) for chunk in chunks)  # type: ignore[arg-type]  as above
+        return sum(cast("int", self.client.hlen(results_key(self.id, chunk))) for chunk in chunks)
 
 
 #: When to strike: each as soon as a look at the record, or at what the callback has written, says so.

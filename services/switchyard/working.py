@@ -172,13 +172,14 @@ def _list_dead_letters(queue: str | None) -> int:
 
 def _with_dead_letters(found: argparse.Namespace) -> int:
     from switchyard import redaction  # noqa: PLC0415
+    from switchyard.broker.dead_letters import find, kept  # noqa: PLC0415
     from switchyard.routing import current_queues  # noqa: PLC0415
     from switchyard.runtime import dead_letters  # noqa: PLC0415
 
     done, refusals = 0, []
-    for way in dead_letters.chosen(found.ids, everything=found.all, queue=found.queue):
+    for number in [letter.id for letter in kept(found.queue)] if found.all else found.ids:
         try:
-            letter = way()
+            letter = find(number)
             if found.do == "show":
                 for line in dead_letters.shown(letter, redaction.names(settings().redacted_arguments)):
                     out.print(line, markup=False)

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any, cast
 from uuid import uuid4
 
-from kombu.utils.json import loads
 from redis.commands.core import Script
 
 from switchyard.broker import scripts, state
@@ -142,11 +141,3 @@ def _run(script: str, *arguments: Any) -> Any:
 @cache
 def _script(text: str) -> Script:
     return state.client().register_script(text)
-
-
-def header(message: bytes, name: str) -> Any:
-    """One of the headers of a message as it lay in a queue; None if it has none, or cannot be read."""
-    try:
-        return loads(message)["headers"][name]
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -22,17 +22,6 @@ from switchyard.workflows import attempts
 _NOT_AGAIN = {"id", "task", "retries", "argsrepr", "kwargsrepr", "args", "kwargs", "callbacks", "errbacks", "chord"}
 #: Characters of a message that nobody can read.
 SHOWN = 500
-
-
-def chosen(ids: Sequence[str], *, everything: bool, queue: str | None) -> Iterator[Callable[[], DeadLetter]]:
-    """Ways to each letter that is meant: those with these ids, or all there are now, or all of a queue. A way to one that is not
-    there raises SwitchyardError.
-    """
-    for number in ids:
-        yield lambda number=number: dead_letters.find(number)  # type: ignore[misc]
-    if everything:
-        for letter in list(dead_letters.kept(queue)):
-            yield lambda letter=letter: letter  # type: ignore[misc]
 
 
 def rows(queue: str | None) -> Iterator[tuple[str, ...]]:

@@ -100,15 +100,16 @@ def again(meta: record.Meta, *, patience_s: float) -> None:
     touched = max(meta.updated, client.zscore(record.OPEN, meta.id) or 0)
     queues = {queue_of(task) for task in (meta.name, meta.each, meta.callback) if task}
     found = of_queues(queues).values()
+    begins = meta.state in ("waiting", "starting")
     # Its start may wait for a retry, however long that is.
-    if any(queue.delayed for queue in found) and any(message.task_id == meta.id for message in delays.kept()):
+    if begins and any(queue.delayed for queue in found) and any(m.task_id == meta.id for m in delays.kept()):
         return
     if now - touched < patience_s and any(queue.waiting for queue in found):
         return
     # Noted first: the next sweep gives what is published now as long as this one gave the last.
     client.zadd(record.OPEN, {meta.id: now}, xx=True)
     log.warning("stalled_workflow_published_again", state=meta.state, done=meta.done, total=meta.total)
-    if meta.state in ("waiting", "starting"):
+    if begins:
         _start_again(meta)
     elif meta.state == "running" and not meta.total:
         start(meta)
