@@ -54,7 +54,7 @@ check: ## Lint, types, and that nothing rendered is stale
 test: ## Every test, fast ones first: make test [T=tests/unit]
 	@$(RUN) --dev $(if $(CI),--browser) pytest $(T)
 bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
-	@$(RUN) bench.$(or $(B),fan_out) $(ARGS)
+	@$(RUN) --peers bench.$(or $(B),fan_out) $(ARGS)
 drill: ## Kill things under load and count what was lost: make drill [KIND=workers] [ARGS="--rounds 5"]
 	@$(RUN) --dev bench.drills $(if $(KIND),--kind $(KIND)) $(ARGS)
 

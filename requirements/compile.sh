@@ -10,4 +10,5 @@ lock dev.in -o dev.txt
 lock browser.in -o browser.txt
 lock reload.in -o reload.txt
 lock flower.in -o flower.txt
+lock peers.in -o peers.txt
 lock data.in --no-deps -o data.txt

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a Python module in the project's own environment, which it makes first if need be: `run.py [--dev] [--browser] MODULE [ARGUMENT …]`.
+"""Runs a Python module in the project's own environment, which it makes first if need be: `run.py [--dev] [--browser] [--peers] MODULE [ARGUMENT …]`.
 
 Only the standard library, because this is what runs before anything is installed. The environments hold what
 requirements/*.txt lock, hash by hash; a lock that changes is installed again, a Python that changes makes them anew.
@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
 #: Locks of which only the named packages are wanted, not what they depend on.
 ALONE = ("data",)
+#: What may be asked for before the module: a lock of its name.
+EXTRAS = ("--dev", "--browser", "--peers")
 
 
 def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
@@ -36,10 +38,12 @@ def main(arguments: list[str]) -> int:  # noqa: RET503  execve does not return
     if not (ROOT / ".env").exists():
         shutil.copyfile(ROOT / ".env.example", ROOT / ".env")
         print("  wrote .env from .env.example; every setting is explained there", flush=True)
-    extras = [argument.removeprefix("--") for argument in takewhile(lambda a: a in ("--dev", "--browser"), arguments)]
+    extras = [argument.removeprefix("--") for argument in takewhile(lambda a: a in EXTRAS, arguments)]
     demo = ["demo", "data"] if extras or wants_demo() else []
-    wanted = {".venv": ["core", *demo, *extras]}
-    if extras or not runs_in_docker():
+    wanted = {".venv": ["core", *demo, *(extra for extra in extras if extra != "peers")]}
+    if "peers" in extras:  # what others need is nobody else's business
+        wanted[".venv-peers"] = ["peers"]
+    if {"dev", "browser"} & {*extras} or not runs_in_docker():
         wanted[".venv-flower"] = ["flower"]
     with alone(), ThreadPoolExecutor() as pool:
         if not all(list(pool.map(install, *zip(*wanted.items(), strict=True)))):

@@ -33,7 +33,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     checkout = tmp_path / "checkout"
     (checkout / "requirements").mkdir(parents=True)
-    for lock in ("core", "demo", "data", "dev", "browser", "flower"):
+    for lock in ("core", "demo", "data", "dev", "browser", "flower", "peers"):
         (checkout / "requirements" / f"{lock}.txt").write_text(f"{lock}==1\n")
     (checkout / ".env.example").write_text("DEMO=0\n")
     (checkout / ".env").write_text("DEMO=0\n")
@@ -238,6 +238,8 @@ def became(
             "0",
             [["--no-deps", "data"], ["core", "demo", "dev", "browser"], ["flower"]],
         ),
+        # peers that something is measured beside have an environment of their own
+        (["--peers", "bench.no_op"], "0", [["--no-deps", "data"], ["core", "demo"], ["flower"], ["peers"]]),
     ],
 )
 def test_the_process_becomes_the_module_in_an_environment_that_holds_what_it_needs(
