@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.no_op_monitor import Seen
-from bench.no_op_notes import Begun, begun, note_of
-from bench.no_op_rates import Case, Found
-from bench.no_op_row import Row
-from bench.no_op_workers import Pool
+from bench.no_op.monitor import Seen
+from bench.no_op.notes import Begun, begun, note_of
+from bench.no_op.rates import Case, Found
+from bench.no_op.row import Row
+from bench.no_op.workers import Pool
 
 
 @pytest.mark.parametrize(

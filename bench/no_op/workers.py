@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kombu
-from bench.no_op_notes import NAME, PREFETCH, Begun, begun, transport_file
+from bench.no_op.notes import NAME, PREFETCH, Begun, begun, transport_file
 from bench.workers import Bench, wait_until
 from celery import Celery
-from rich.console import Console
 
 from switchyard.routing import published_queue
 
 #: Each side has a queue and a database of its own: both may run at once, and a noisy moment is both's.
 TOML = '[queues.default]\ntasks = ["*"]\n[queues.ours]\nconcurrency = 50\n[queues.kombus]\nconcurrency = 50\n'
 
-#: A pipe has no width, and a line of a table is one line.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _numbers = itertools.count(1)
 
 
@@ -60,7 +57,7 @@ class Worker:
         self.made, self.state_dir = made, Path(made.environment["STATE_DIR"])
         self.name = f"{side.name}-{pool.name}-{next(_numbers)}"
         command = [
-            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op_tasks:{side.name}", "worker", "-P", pool.name,
+            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op.tasks:{side.name}", "worker", "-P", pool.name,
             "-c", str(pool.slots), "-Q", side.name, "-n", f"{self.name}@bench", "-l", "WARNING", "-O", "fair",
             "--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1",
         ]  # fmt: skip
