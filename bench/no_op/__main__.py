@@ -11,11 +11,11 @@ commands one message costs that wakes a herd. Processor time is the worker's: it
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from bench.machine import Machine
+from bench.names import some_of
 from bench.no_op import commands, rates, wake
 from bench.no_op.row import Row
 from bench.no_op.workers import POOLS, SIDES, Worker, prepare
@@ -67,16 +67,14 @@ def main() -> int:
     """Measure and print the table; what is not met is a number, and no error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pools", type=_some_of(POOLS), default=list(POOLS), help="some of " + ",".join(POOLS))
+    parser.add_argument("--pools", type=some_of(POOLS), default=list(POOLS), help="some of " + ",".join(POOLS))
     all_parts = ("rates", "idle", "wake", "herd")
-    parser.add_argument("--parts", type=_some_of(all_parts), default=all_parts, help="some of " + ",".join(all_parts))
+    parser.add_argument("--parts", type=some_of(all_parts), default=all_parts, help="some of " + ",".join(all_parts))
     parser.add_argument("--seconds", type=float, default=3, help="that a side has for a rate, by turns")
     parser.add_argument("--messages", type=int, default=300, help="that wake an idle worker, in all rounds together")
     parser.add_argument("--workers", type=int, default=20, help="of the herd")
     parser.add_argument("--transport", choices=("leased", "stock"), default="leased", help="which of ours")
     chosen = parser.parse_args()
-    # Else a kill would leave the server and the workers behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine = Machine()
     with bench() as made:
         prepare(made, chosen.transport)
@@ -93,18 +91,6 @@ def main() -> int:
     out.print(table)
     out.print(f"Medians of {chosen.rounds} rounds and of their ratios; {on}")
     return 0
-
-
-def _some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    known = list(names)
-
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := set(chosen) - set(known):
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
-        return [name for name in known if name in chosen]
-
-    return parse
 
 
 if __name__ == "__main__":

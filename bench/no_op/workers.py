@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import uuid
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kombu
-from bench.no_op.notes import NAME, PREFETCH, Begun, begun, transport_file
+from bench import processes
+from bench.notes import NAME, PREFETCH, Begun, begun, transport_file
 from bench.workers import Bench, wait_until
 from celery import Celery
 
@@ -81,19 +81,11 @@ class Worker:
 
     def cpu(self) -> float:
         """Seconds of processor that it and its children have had; a busy machine makes these no longer."""
-        return sum(_cpu_of_group(stat, self.process.pid) for stat in Path("/proc").glob("[0-9]*/stat"))
+        return processes.cpu(self.process.pid)
 
     def stop(self) -> None:
         """End it, whatever it is doing."""
         self.made.stop([self.process])
-
-
-def _cpu_of_group(stat: Path, group: int) -> float:
-    try:
-        fields = stat.read_text().rsplit(")", 1)[1].split()
-    except OSError:  # it has ended
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if int(fields[2]) == group else 0.0
 
 
 def prepare(made: Bench, transport: str) -> None:
@@ -101,8 +93,7 @@ def prepare(made: Bench, transport: str) -> None:
     (made.folder / "queues.toml").write_text(TOML)
     made.environment["CELERY_RESULT_BACKEND"] = "disabled://"
     made.environment["BROKER_TRANSPORT"] = transport
-    # A disk that others use would be measured as well, and is the same for both.
-    made.client().config_set("appendonly", "no")
+    made.without_persistence()
 
 
 class Copies:
