@@ -14,12 +14,13 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-#: In a worker's environment: its name, the folder of its notes, and how many messages it may hold.
-NAME, FOLDER, PREFETCH = "BENCH_NAME", "BENCH_FOLDER", "BENCH_PREFETCH"
+#: In a worker's environment: its name, the folder of its notes, how many messages it may hold, and a file that its tasks wait for.
+NAME, FOLDER, PREFETCH, GATE = "BENCH_NAME", "BENCH_FOLDER", "BENCH_PREFETCH", "BENCH_GATE"
 #: When a process began its last task, by the clock that all processes share, and how many it has begun. The number comes
 #: last, so that whoever sees it sees the time that belongs to it.
 _NOTE = struct.Struct("dq")
 _making = Lock()
+_open = False
 
 
 class Begun(NamedTuple):
@@ -62,8 +63,22 @@ def note_of(state_dir: Path, name: str, pid: int) -> Note:
 
 
 def note() -> None:
-    """A task has run in this process, whose environment says where that is noted."""
-    note_of(Path(os.environ[FOLDER]), os.environ[NAME], os.getpid()).add()
+    """A task has run in this process, whose environment says where that is noted; the first ones wait until its gate is open."""
+    noted = note_of(Path(os.environ[FOLDER]), os.environ[NAME], os.getpid())
+    while _shut():
+        time.sleep(0.005)
+    noted.add()
+
+
+def _shut() -> bool:
+    global _open  # noqa: PLW0603  asked for each task, and once open it stays so
+    _open = _open or not (gate := os.environ.get(GATE)) or Path(gate).exists()
+    return not _open
+
+
+def arrived(state_dir: Path, name: str) -> int:
+    """Processes of the worker `name` that have begun a task."""
+    return len(list(_folder(state_dir, name).glob("*")))
 
 
 def begun(state_dir: Path, name: str) -> Begun:

@@ -8,8 +8,8 @@ from bench.small_tasks.run import Run
 from bench.systems.system import OURS, System
 
 _ABOUT = (
-    "A queue is filled while two worker processes are stopped, on two cores; the time runs from the moment they go on to the "
-    "last task's end. `no_op` only notes that it ran, `incr` asks Redis once."
+    "A queue is filled, two worker processes are started on two cores, and their first tasks wait at a gate until both are there; "
+    "the time runs from its opening to the last task's end. `no_op` only notes that it ran, `incr` asks Redis once."
 )
 
 
@@ -37,13 +37,15 @@ class Found:
         ones, others = (self.runs.get((system.name, kind), {}) for system in (one, other))
         return median(ones[at].rate / others[at].rate for at in ones.keys() & others.keys() if others[at].rate)
 
-    def best(self, kind: str) -> dict[str, System]:
-        """The fastest way of each family."""
-        found: dict[str, System] = {}
-        for system in sorted(self.systems, key=lambda system: self.rate(system, kind)):
-            if self.rate(system, kind):
-                found[system.family] = system
-        return found
+    def best(self, kind: str) -> dict[tuple[str, str], System]:
+        """The fastest way of each family and of what it promises."""
+        some = [system for system in self.systems if self.rate(system, kind)]
+        some.sort(key=lambda system: self.rate(system, kind))
+        return {(system.family, system.delivery): system for system in some}
+
+    def ours(self, kind: str) -> System | None:
+        """Our own fastest way."""
+        return next((system for system in self.best(kind).values() if system.ours), None)
 
     def section(self) -> Section:
         """As it is shown."""
@@ -54,26 +56,29 @@ class Found:
             command="make bench B=small_tasks",
             columns=["system", *heads, "delivery"],
             rows=[self._row(system) for system in self.systems],
-            sentences=[self._sentence(kind) for kind in self.kinds if OURS in self.best(kind)] + self._doubts(),
+            sentences=[*filter(None, map(self._sentence, self.kinds)), *self._doubts()],
             charts=[self._chart(kind) for kind in self.kinds],
         )
 
     def _row(self, system: System) -> list[str]:
         cells = [system.name]
         for kind in self.kinds:
-            best = self.best(kind).get(OURS)
+            best = self.ours(kind)
             ratio = self.ratio(best, system, kind) if best else 0
             cells += [number(self.rate(system, kind)), number(self.cost(system, kind)), f"{ratio:.2f}" if ratio else ""]
         return [*cells, system.delivery]
 
     def _sentence(self, kind: str) -> str:
-        best = self.best(kind)
-        ours = best.pop(OURS)
+        ours = self.ours(kind)
+        if ours is None:
+            return ""
         others = [
-            f"{self.ratio(ours, other, kind):.2f} times {family} at its best ({other.way}, {other.delivery})"
-            for family, other in best.items()
+            f"{self.ratio(ours, other, kind):.2f} times {other.name} ({other.delivery})"
+            for other in self.best(kind).values()
+            if not other.ours
         ]
-        return f"`{kind}`: {OURS} at its best ({ours.way}) runs {number(self.rate(ours, kind))} tasks/s: {'; '.join(others)}."
+        rate = number(self.rate(ours, kind))
+        return f"`{kind}`: {ours.name} runs {rate} tasks/s; that is, each at its best, {', '.join(others)}."
 
     def _doubts(self) -> list[str]:
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass
 
@@ -31,16 +30,15 @@ class Run:
 
 
 def measure(made: Bench, system: System, task: str, tasks: int) -> Run:
-    """Fill its queue while its workers are stopped (SIGSTOP), let them go on, and see when they have done it.
+    """Fill its queue, start its workers, open the gate that their first tasks wait at, and see when all is done.
 
     So no start counts, and both processes begin at the same moment.
     """
     with running(made, system, task) as some:
-        settle(some)
-        some.signal(signal.SIGSTOP)
         some.fill(tasks)
-        cpu, began = some.cpu(), time.monotonic()
-        some.signal(signal.SIGCONT)
+        some.start(gated=True)
+        some.wait_for_processes(2)
+        cpu, began = some.cpu(), some.open()
         _wait(some)
         cpu = some.cpu() - cpu
         last = some.begun().last

@@ -1,19 +1,17 @@
-"""A system's workers and its publisher, as processes: started, filled, held still, and asked what they have done."""
+"""A system's workers and its publisher, as processes: filled, started, and asked what they have done."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 from bench import processes
 from bench.no_op.workers import Copies, Side
-from bench.notes import FOLDER, NAME, Begun, begun
+from bench.notes import FOLDER, GATE, NAME, Begun, arrived, begun
 from bench.systems.system import OURS, STOCK, System
 from bench.workers import PATIENCE, Bench
 
@@ -21,55 +19,25 @@ from switchyard.errors import SwitchyardError
 
 #: Where Celery's publishers put a task: our default queue, and its own.
 _QUEUES = {OURS: Side("default", 0), STOCK: Side("celery", 0)}
-#: Both processes of a system must have run some messages before anything counts; so many are sent until they have.
-_WARM_UP, _PROCESSES = 100, 2
 _numbers = itertools.count(1)
 
 
 class Running:
-    """A system that runs. Its first messages are behind it, and all of its processes have had some."""
+    """A system with its publisher, and with its workers as soon as they are started."""
 
-    def __init__(self, made: Bench, system: System, task: str, processes: int = _PROCESSES) -> None:
+    def __init__(self, made: Bench, system: System, task: str) -> None:
         self.made, self.system, self.task, self.sent = made, system, task, 0
         self.client = made.client()
         self.name = f"{system.family}-{next(_numbers)}"
-        self.folder = made.folder / "notes"
+        self.folder, self.gate = made.folder / "notes", made.folder / f"{self.name}.gate"
         self.environment = {
             **system.environment, NAME: self.name, FOLDER: str(self.folder), "BENCH_COUNTER": f"redis://127.0.0.1:{made.port}/1",
         }  # fmt: skip
         (made.folder / "queues.toml").write_text(system.toml)
-        # Before the workers: what a copy is made of passes through their queue.
-        queue = _QUEUES.get(system.family)
-        self.copies = Copies(made, queue, f"bench.{task}") if queue else None
-        self.queue = queue.name if queue else ""
         self.publisher = made.start(
             f"{self.name}-publisher", [system.python, "-m", "bench.systems.publish", system.module], piped=True, **self.environment
         )  # fmt: skip
-        self.workers = [self._worker(number, command) for number, command in enumerate(system.commands)]
-        self._warm_up(processes)
-
-    def _worker(self, number: int, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        name = f"{self.name}-{number}"
-        own = {"STATE_DIR": str(self.made.folder / name), "NODE_HOST": name}
-        return self.made.start(name, [*command], **self.environment, **own)
-
-    def _warm_up(self, processes: int) -> None:
-        end = time.monotonic() + PATIENCE
-        while self.begun().processes < processes:
-            self.send(_WARM_UP)
-            self._wait(end)
-        self._wait(end)
-
-    def _wait(self, end: float) -> None:
-        while self.begun().tasks < self.sent:
-            for worker in self.workers:
-                if worker.poll() is not None:
-                    raise SwitchyardError(f"A worker of {self.system.name} ended:\n{self.made.log(self.name)[-2000:]}")
-            if time.monotonic() > end:
-                raise SwitchyardError(
-                    f"{self.system.name} did not run its first {self.sent} tasks in {PATIENCE} s:\n{self.made.log(self.name)[-2000:]}"
-                )
-            time.sleep(0.02)
+        self.workers: list[subprocess.Popen[bytes]] = []
 
     def send(self, times: int = 1) -> tuple[float, float]:
         """Publish by its own publisher, in a process of its own; returns when that began and had ended."""
@@ -82,14 +50,45 @@ class Running:
         return began, ended
 
     def fill(self, times: int) -> None:
-        """Publish many: Celery's, which would take as long as they take to run, as copies of one that its publisher has made."""
-        if self.copies is None:
+        """Publish many, before the workers are started: Celery's, which would take long, as copies of one that was published."""
+        if (queue := _QUEUES.get(self.system.family)) is None:
             self.send(times)
             return
-        copies = islice(self.copies, times)
+        copies = islice(Copies(self.made, queue, f"bench.{self.task}"), times)
         while some := [*islice(copies, 1000)]:
-            self.client.lpush(self.queue, *some)
+            self.client.lpush(queue.name, *some)
         self.sent += times
+
+    def start(self, *, gated: bool = False) -> None:
+        """Start the workers; gated, their tasks wait until `open`."""
+        gate = {GATE: str(self.gate)} if gated else {}
+        for number, command in enumerate(self.system.commands):
+            name = f"{self.name}-{number}"
+            own = {"STATE_DIR": str(self.made.folder / name), "NODE_HOST": name}
+            self.workers.append(self.made.start(name, [*command], **self.environment, **gate, **own))
+
+    def open(self) -> float:
+        """Let the tasks run, and say since when."""
+        now = time.monotonic()
+        self.gate.touch()
+        return now
+
+    def wait_for_processes(self, processes: int) -> None:
+        """Until so many have begun a task. Raises SwitchyardError when they do not."""
+        self.wait(lambda: arrived(self.folder, self.name) >= processes, f"{processes} processes to begin a task")
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Until it holds. Raises SwitchyardError when it does not, or a worker has ended."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            late, ended = (
+                time.monotonic() > end,
+                [worker.poll() for worker in self.workers if worker.poll() is not None],
+            )
+            if late or ended:
+                why = f"a worker ended with {ended[0]}" if ended else f"{PATIENCE} s were not enough"
+                raise SwitchyardError(f"Waited in vain for {what}: {why}.\n{self.made.log(self.name)[-2000:]}")
+            time.sleep(0.02)
 
     def begun(self) -> Begun:
         """What all of its processes have done so far."""
@@ -102,11 +101,6 @@ class Running:
     def cpu(self) -> float:
         """Seconds of processor that its workers have had."""
         return sum(processes.cpu(worker.pid) for worker in self.workers)
-
-    def signal(self, number: signal.Signals) -> None:
-        """To all of its workers' processes."""
-        for worker in self.workers:
-            os.killpg(worker.pid, number)
 
 
 @contextmanager
