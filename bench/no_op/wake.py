@@ -11,8 +11,10 @@ import random
 import time
 from collections.abc import Iterator
 
-from bench.no_op_row import Row, median, p99
-from bench.no_op_workers import OURS, POOLS, SIDES, STOCK, Copies, Side, Worker, out
+from bench.no_op.row import Row
+from bench.no_op.workers import OURS, POOLS, SIDES, STOCK, Copies, Side, Worker
+from bench.numbers import median, p99
+from bench.section import out
 from bench.workers import Bench, wait_until
 
 #: Seconds between two messages: long enough for everybody to be idle again, not long enough to be boring.

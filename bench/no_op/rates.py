@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from bench.no_op_row import Row, median
-from bench.no_op_workers import POOLS, SIDES, Copies, Pool, Side, Worker, out
+from bench.no_op.row import Row
+from bench.no_op.workers import POOLS, SIDES, Copies, Pool, Side, Worker
+from bench.numbers import median
+from bench.section import out
 from bench.workers import Bench
 
 #: Seconds of a turn, and messages that are enough for it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import uuid
@@ -12,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kombu
-from bench.no_op_notes import NAME, PREFETCH, Begun, begun, transport_file
+from bench import processes
+from bench.notes import NAME, PREFETCH, Begun, begun, transport_file
 from bench.workers import Bench, wait_until
 from celery import Celery
-from rich.console import Console
 
 from switchyard.routing import published_queue
 
 #: Each side has a queue and a database of its own: both may run at once, and a noisy moment is both's.
 TOML = '[queues.default]\ntasks = ["*"]\n[queues.ours]\nconcurrency = 50\n[queues.kombus]\nconcurrency = 50\n'
 
-#: A pipe has no width, and a line of a table is one line.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _numbers = itertools.count(1)
 
 
@@ -60,7 +57,7 @@ class Worker:
         self.made, self.state_dir = made, Path(made.environment["STATE_DIR"])
         self.name = f"{side.name}-{pool.name}-{next(_numbers)}"
         command = [
-            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op_tasks:{side.name}", "worker", "-P", pool.name,
+            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op.tasks:{side.name}", "worker", "-P", pool.name,
             "-c", str(pool.slots), "-Q", side.name, "-n", f"{self.name}@bench", "-l", "WARNING", "-O", "fair",
             "--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1",
         ]  # fmt: skip
@@ -84,19 +81,11 @@ class Worker:
 
     def cpu(self) -> float:
         """Seconds of processor that it and its children have had; a busy machine makes these no longer."""
-        return sum(_cpu_of_group(stat, self.process.pid) for stat in Path("/proc").glob("[0-9]*/stat"))
+        return processes.cpu(self.process.pid)
 
     def stop(self) -> None:
         """End it, whatever it is doing."""
         self.made.stop([self.process])
-
-
-def _cpu_of_group(stat: Path, group: int) -> float:
-    try:
-        fields = stat.read_text().rsplit(")", 1)[1].split()
-    except OSError:  # it has ended
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if int(fields[2]) == group else 0.0
 
 
 def prepare(made: Bench, transport: str) -> None:
@@ -104,8 +93,7 @@ def prepare(made: Bench, transport: str) -> None:
     (made.folder / "queues.toml").write_text(TOML)
     made.environment["CELERY_RESULT_BACKEND"] = "disabled://"
     made.environment["BROKER_TRANSPORT"] = transport
-    # A disk that others use would be measured as well, and is the same for both.
-    made.client().config_set("appendonly", "no")
+    made.without_persistence()
 
 
 class Copies:
