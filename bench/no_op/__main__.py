@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from bench.machine import Machine
 from bench.names import some_of
 from bench.no_op import commands, rates, wake
-from bench.no_op.row import Row
 from bench.no_op.workers import POOLS, SIDES, Worker, prepare
+from bench.row import Row
 from bench.section import out
 from bench.workers import Bench, bench
 from rich.table import Table

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from bench.no_op.row import Row
 from bench.no_op.workers import POOLS, SIDES, Copies, Pool, Side, Worker
 from bench.numbers import median
+from bench.row import Row
 from bench.section import out
 from bench.workers import Bench
 

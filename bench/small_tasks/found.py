@@ -9,7 +9,7 @@ from bench.systems.system import OURS, System
 
 _ABOUT = (
     "A queue is filled, two worker processes are started on two cores, and their first tasks wait at a gate until both are there; "
-    "the time runs from its opening to the last task's end. `no_op` only notes that it ran, `incr` asks Redis once."
+    "what counts is the time from the first tenth's end to the last task's. `no_op` only notes that it ran, `incr` asks Redis once."
 )
 
 
