@@ -59,7 +59,7 @@ def programs() -> list[Program]:
 def _worker(system: System, made: Bench) -> Iterator[Started]:
     with running(made, system) as some:
         some.send()
-        made.stop([some.publisher])  # what is measured is alone
+        made.stop([some.publisher.process])  # what is measured is alone
         since = time.monotonic()
         some.start()
         yield Started(since, [worker.pid for worker in some.workers], lambda: some.begun().tasks == 1)

@@ -12,6 +12,7 @@ from itertools import islice
 from bench import processes
 from bench.no_op.workers import Copies, Side
 from bench.notes import FOLDER, GATE, NAME, Begun, arrived, begun
+from bench.systems.publisher import Publisher
 from bench.systems.system import OURS, STOCK, System
 from bench.workers import PATIENCE, Bench
 
@@ -36,18 +37,12 @@ class Running:
         }  # fmt: skip
         if system.toml:
             (made.folder / "queues.toml").write_text(system.toml)
-        self.publisher = made.start(
-            f"{self.name}-publisher", [system.python, "-m", "bench.systems.publish", system.module], piped=True, **self.environment
-        )  # fmt: skip
+        self.publisher = Publisher(made, self.name, system.python, system.module, self.environment)
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def send(self, times: int = 1) -> tuple[float, float]:
         """Publish by its own publisher, in a process of its own; returns when that began and had ended."""
-        assert self.publisher.stdin is not None  # noqa: S101
-        assert self.publisher.stdout is not None  # noqa: S101
-        self.publisher.stdin.write(f"{self.task} {times}\n".encode())
-        self.publisher.stdin.flush()
-        began, ended = map(float, self.publisher.stdout.readline().split())
+        began, ended = self.publisher.send(self.task, times)
         self.sent += times
         return began, ended
 
