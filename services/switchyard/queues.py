@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from switchyard.errors import ConfigError, refusal
 from switchyard.queue import DEFAULT_QUEUE, EVENTS_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
@@ -34,6 +34,8 @@ class Queues(BaseModel):
 
     by_name: Mapping[str, Queue]
     reports: Mapping[str, Report] = {}
+    #: Which queue takes a task, once it was asked for: else each message that is published costs a glob for each queue.
+    _taken: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __getitem__(self, name: str) -> Queue:
         if name not in self.by_name:
@@ -57,7 +59,10 @@ class Queues(BaseModel):
 
     def queue_of(self, task: str) -> str:
         """The queue that takes this task."""
-        return next((q.name for q in self.by_name.values() if q.name != DEFAULT_QUEUE and q.takes(task)), DEFAULT_QUEUE)
+        if (found := self._taken.get(task)) is None:
+            others = (q for q in self.by_name.values() if q.name != DEFAULT_QUEUE)
+            found = self._taken[task] = next((q.name for q in others if q.takes(task)), DEFAULT_QUEUE)
+        return found
 
     @property
     def visibility_timeout(self) -> float:
