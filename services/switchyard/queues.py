@@ -7,10 +7,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from switchyard.errors import ConfigError, refusal
 from switchyard.queue import DEFAULT_QUEUE, EVENTS_QUEUE, EVERYTHING_ELSE, RUN_TIME_KEYS, SHAPE_KEYS, Queue
@@ -34,8 +35,6 @@ class Queues(BaseModel):
 
     by_name: Mapping[str, Queue]
     reports: Mapping[str, Report] = {}
-    #: Which queue takes a task, once it was asked for: else each message that is published costs a glob for each queue.
-    _taken: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __getitem__(self, name: str) -> Queue:
         if name not in self.by_name:
@@ -59,10 +58,15 @@ class Queues(BaseModel):
 
     def queue_of(self, task: str) -> str:
         """The queue that takes this task."""
-        if (found := self._taken.get(task)) is None:
+        if (found := self.taken.get(task)) is None:
             others = (q for q in self.by_name.values() if q.name != DEFAULT_QUEUE)
-            found = self._taken[task] = next((q.name for q in others if q.takes(task)), DEFAULT_QUEUE)
+            found = self.taken[task] = next((q.name for q in others if q.takes(task)), DEFAULT_QUEUE)
         return found
+
+    @cached_property
+    def taken(self) -> dict[str, str]:
+        """Which queue takes a task that was asked for before: else each message that is published costs a glob for each queue."""
+        return {}
 
     @property
     def visibility_timeout(self) -> float:
