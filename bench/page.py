@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 from bench.section import Section
 from bench.svg import drawn
 
+#: As the other pages are; a command stays whole.
+_WRAPPED: dict[str, Any] = {"width": 120, "break_long_words": False, "break_on_hyphens": False}
 _HEAD = """\
 # Performance
 
@@ -34,9 +38,9 @@ def _markdown(section: Section) -> str:
 
 
 def _paragraphs(section: Section) -> Iterator[str]:
-    yield f"{section.about} Its long form: `{section.command}`."
+    yield fill(f"{section.about} Its long form: `{section.command}`.", **_WRAPPED)
     if section.sentences:
-        yield "\n".join(f"- {sentence}" for sentence in section.sentences)
+        yield "\n".join(fill(f"- {sentence}", subsequent_indent="  ", **_WRAPPED) for sentence in section.sentences)
     for chart in section.charts:
         yield f"![{chart.title}](images/{chart.name}.svg)"
     yield "\n".join(_table(section))

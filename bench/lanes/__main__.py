@@ -153,7 +153,7 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
     round_ = Round(made, kind, one)
     round_.waits(5)
     round_.fill(chosen.waiting)
-    out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes minutes")
+    out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes a while")
     waits["one queue"] = round_.waits(chosen.tasks)
     refuse_failures(made)
     made.stop(workers)

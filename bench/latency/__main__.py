@@ -4,7 +4,7 @@
 
 Runs a Redis and workers of its own; needs no deployment. A worker of ours and one of Celery's on the same pool wait at the same
 time, each in a database of its own, and messages go to one or the other by chance: a noisy moment is both's. The peers, for
-context, wait together after them. Required is that ours is no slower in the middle, and at most a fifth slower at the 99th percentile.
+context, wait by twos after them. Required is that ours is no slower in the middle, and at most a fifth slower at the 99th percentile.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from bench.workers import Bench, bench
 from switchyard.errors import SwitchyardError
 
 
-def found(made: Bench, pools: list[str], messages: int, rounds: int) -> Found:
+def found(made: Bench, pools: list[str], messages: int, rounds: int, *, others: bool = True) -> Found:
     """The waits of everybody, by turns. A group that does not run says so; the others do."""
-    groups = [*([ours(pool, 1), stock(pool, 1)] for pool in pools), [*peers(1)]]
-    all_ = Found(groups[:-1], groups[-1], messages, rounds)
+    pairs = [[ours(pool, 1), stock(pool, 1)] for pool in pools]
+    rest = [*peers(1)] if others else []
+    all_ = Found(pairs, rest, messages, rounds)
     for number in range(rounds):
-        for group in groups:
+        # By twos as well: who polls waits longer the longer it has been idle.
+        for group in [*pairs, *(rest[first : first + 2] for first in range(0, len(rest), 2))]:
             try:
                 waits = _waits(made, group, max(1, messages // rounds))
             except SwitchyardError as exc:

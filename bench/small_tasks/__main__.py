@@ -58,7 +58,12 @@ def main() -> int:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     families = sorted({system.family for system in everybody()})
-    parser.add_argument("--tasks", type=int, default=10_000, help="that a queue is filled with")
+    parser.add_argument(
+        "--tasks",
+        type=int,
+        default=10_000,
+        help="that a queue is filled with; of fewer than a thousand one process may take all",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", type=some_of(KINDS), default=[*KINDS], help="some of " + ",".join(KINDS))
     parser.add_argument("--systems", type=some_of(families), default=families, help="some of " + ",".join(families))

@@ -82,9 +82,9 @@ class Found:
 
     def _doubts(self) -> list[str]:
         return [
-            f"{name} ({kind}): {run.oddities.strip()}."
+            f"{name}, `{kind}`, round {round_ + 1}: {run.oddities.strip()}."
             for (name, kind), runs in self.runs.items()
-            for run in runs.values()
+            for round_, run in runs.items()
             if run.oddities
         ]
 
