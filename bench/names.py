@@ -1,4 +1,4 @@
-"""Command lines of benches: some of what there is, by name."""
+"""Command lines of benches: some of what there is, by name; and numbers, several of them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
         return [name for name in known if name in chosen]
 
     return parse
+
+
+def numbers(text: str) -> list[int]:
+    """An argparse type: whole numbers with commas between them."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers with commas between them") from None

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from bench.machine import Machine
 from bench.names import some_of
 from bench.no_op import commands, rates, wake
-from bench.no_op.row import Row
 from bench.no_op.workers import POOLS, SIDES, Worker, prepare
-from bench.section import out
+from bench.row import Row
+from bench.section import Section, out, show
 from bench.workers import Bench, bench
-from rich.table import Table
 
 from switchyard.errors import SwitchyardError
 
@@ -63,6 +62,27 @@ def say_transports(made: Bench) -> None:
         worker.stop()
 
 
+def section(rows: list[Row], rounds: int) -> Section:
+    """As it is shown."""
+    required = [row for row in rows if row.met is not None]
+    return Section(
+        title="The transport, beside kombu's own",
+        about=f"Tasks that do nothing, on our transport and on kombu's, with the same settings and otherwise the same Celery; medians of "
+        f"rounds ({rounds}) and of their ratios.",
+        command="make bench B=no_op",
+        columns=["what", "unit", "ours", "kombu's", "ratio", "required", "met"],
+        rows=[row.cells for row in rows],
+        sentences=[f"Of {len(required)} figures that are required, {sum(bool(row.met) for row in required)} are met."],
+    )
+
+
+def short() -> Section:
+    """Rates alone, of two pools."""
+    with bench() as made:
+        prepare(made, "leased")
+        return section([*rates.measure(made, ["solo", "gevent"], rounds=1, seconds=2)], rounds=1)
+
+
 def main() -> int:
     """Measure and print the table; what is not met is a number, and no error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,10 +105,7 @@ def main() -> int:
             return 1
         rows = measure(made, chosen)
         on = machine.sentence(made)
-    table = Table("what", "unit", "ours", "kombu's", "ratio", "required", "met", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row.cells)
-    out.print(table)
+    show(section(rows, chosen.rounds))
     out.print(f"Medians of {chosen.rounds} rounds and of their ratios; {on}")
     return 0
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench.no_op.monitor import Seen, watch
-from bench.no_op.row import Row
 from bench.no_op.workers import OURS, POOLS, SIDES, STOCK, Copies, Pool, Side, Worker
+from bench.row import Row
 from bench.section import out
 from bench.workers import Bench, wait_until
 

@@ -26,13 +26,15 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two transports: the name of its app and of its queue, and its database."""
+    """One of two that are compared: the name of its queue, its database, its app, and its queues.toml's folder if it has its own."""
 
     name: str
     database: int
+    app: str = "ours"
+    config: str | None = None
 
 
-OURS, STOCK = Side("ours", 0), Side("kombus", 2)
+OURS, STOCK = Side("ours", 0), Side("kombus", 2, app="kombus")
 SIDES = (OURS, STOCK)
 
 
@@ -57,7 +59,7 @@ class Worker:
         self.made, self.state_dir = made, Path(made.environment["STATE_DIR"])
         self.name = f"{side.name}-{pool.name}-{next(_numbers)}"
         command = [
-            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op.tasks:{side.name}", "worker", "-P", pool.name,
+            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op.tasks:{side.app}", "worker", "-P", pool.name,
             "-c", str(pool.slots), "-Q", side.name, "-n", f"{self.name}@bench", "-l", "WARNING", "-O", "fair",
             "--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1",
         ]  # fmt: skip
@@ -66,6 +68,7 @@ class Worker:
             command,
             CELERY_BROKER_URL=f"redis://127.0.0.1:{made.port}/{side.database}",
             **{NAME: self.name, PREFETCH: str(prefetch or pool.slots)},
+            **({"CONFIG_DIR": side.config} if side.config else {}),
         )
 
     @property

@@ -9,7 +9,7 @@ from bench.systems.system import OURS, System
 
 _ABOUT = (
     "A queue is filled, two worker processes are started on two cores, and their first tasks wait at a gate until both are there; "
-    "the time runs from its opening to the last task's end. `no_op` only notes that it ran, `incr` asks Redis once."
+    "what counts is the time from the first tenth's end to the last task's. `no_op` only notes that it ran, `incr` asks Redis once."
 )
 
 
@@ -82,9 +82,9 @@ class Found:
 
     def _doubts(self) -> list[str]:
         return [
-            f"{name} ({kind}): {run.oddities.strip()}."
+            f"{name}, `{kind}`, round {round_ + 1}: {run.oddities.strip()}."
             for (name, kind), runs in self.runs.items()
-            for run in runs.values()
+            for round_, run in runs.items()
             if run.oddities
         ]
 

@@ -30,26 +30,29 @@ class Run:
 
 
 def measure(made: Bench, system: System, task: str, tasks: int) -> Run:
-    """Fill its queue, start its workers, open the gate that their first tasks wait at, and see when all is done.
+    """Fill its queue, start its workers, open the gate that their first tasks wait at, and see how fast the rest is done.
 
-    So no start counts, and both processes begin at the same moment.
+    So no start counts, and both processes begin at the same moment. The first tenth does not count either: what is fetched
+    ahead before the gate opens is no work of that time, and what first tasks load is not repeated.
     """
     with running(made, system, task) as some:
         some.fill(tasks)
         some.start(gated=True)
         some.wait_for_processes(2)
-        cpu, began = some.cpu(), some.open()
-        _wait(some)
-        cpu = some.cpu() - cpu
+        some.open()
+        _wait(some, tasks // 10)
+        early, began, cpu = some.begun().tasks, time.monotonic(), some.cpu()
+        _wait(some, tasks)
+        counted, cpu = tasks - early, some.cpu() - cpu
         last = some.begun().last
         left = settle(some)  # and what runs twice has time to
         more = some.begun().tasks - some.sent
-    return Run(tasks / (last - began), cpu * 1e6 / tasks, more, left)
+    return Run(counted / (last - began), cpu * 1e6 / counted, more, left)
 
 
-def _wait(some: Running) -> None:
+def _wait(some: Running, tasks: int) -> None:
     done, moved = 0, time.monotonic()
-    while done < some.sent and time.monotonic() < moved + _PATIENCE:
-        time.sleep(0.02)
+    while done < tasks and time.monotonic() < moved + _PATIENCE:
+        time.sleep(0.01)
         if (now := some.begun().tasks) > done:
             done, moved = now, time.monotonic()

@@ -12,13 +12,14 @@ from itertools import islice
 from bench import processes
 from bench.no_op.workers import Copies, Side
 from bench.notes import FOLDER, GATE, NAME, Begun, arrived, begun
+from bench.systems.publisher import Publisher
 from bench.systems.system import OURS, STOCK, System
 from bench.workers import PATIENCE, Bench
 
 from switchyard.errors import SwitchyardError
 
 #: Where Celery's publishers put a task: our default queue, and its own.
-_QUEUES = {OURS: Side("default", 0), STOCK: Side("celery", 0)}
+_QUEUES = {OURS: "default", STOCK: "celery"}
 _numbers = itertools.count(1)
 
 
@@ -27,25 +28,21 @@ class Running:
 
     def __init__(self, made: Bench, system: System, task: str) -> None:
         self.made, self.system, self.task, self.sent = made, system, task, 0
-        self.client = made.client()
+        self.client = made.client(system.database)
         self.name = f"{system.family}-{next(_numbers)}"
         self.folder, self.gate = made.folder / "notes", made.folder / f"{self.name}.gate"
         self.environment = {
-            **system.environment, NAME: self.name, FOLDER: str(self.folder), "BENCH_COUNTER": f"redis://127.0.0.1:{made.port}/1",
+            "CELERY_BROKER_URL": f"redis://127.0.0.1:{made.port}/{system.database}", "BENCH_COUNTER": f"redis://127.0.0.1:{made.port}/1",
+            **system.environment, NAME: self.name, FOLDER: str(self.folder),
         }  # fmt: skip
-        (made.folder / "queues.toml").write_text(system.toml)
-        self.publisher = made.start(
-            f"{self.name}-publisher", [system.python, "-m", "bench.systems.publish", system.module], piped=True, **self.environment
-        )  # fmt: skip
+        if system.toml:
+            (made.folder / "queues.toml").write_text(system.toml)
+        self.publisher = Publisher(made, self.name, system.python, system.module, self.environment)
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def send(self, times: int = 1) -> tuple[float, float]:
         """Publish by its own publisher, in a process of its own; returns when that began and had ended."""
-        assert self.publisher.stdin is not None  # noqa: S101
-        assert self.publisher.stdout is not None  # noqa: S101
-        self.publisher.stdin.write(f"{self.task} {times}\n".encode())
-        self.publisher.stdin.flush()
-        began, ended = map(float, self.publisher.stdout.readline().split())
+        began, ended = self.publisher.send(self.task, times)
         self.sent += times
         return began, ended
 
@@ -54,9 +51,9 @@ class Running:
         if (queue := _QUEUES.get(self.system.family)) is None:
             self.send(times)
             return
-        copies = islice(Copies(self.made, queue, f"bench.{self.task}"), times)
+        copies = islice(Copies(self.made, Side(queue, self.system.database), f"bench.{self.task}"), times)
         while some := [*islice(copies, 1000)]:
-            self.client.lpush(queue.name, *some)
+            self.client.lpush(queue, *some)
         self.sent += times
 
     def start(self, *, gated: bool = False) -> None:
@@ -111,7 +108,7 @@ def running(made: Bench, system: System, task: str = "no_op") -> Iterator[Runnin
         yield Running(made, system, task)
     finally:
         made.stop(made.processes[before:])
-        made.client().flushall()
+        made.client(system.database).flushdb()
 
 
 def settle(some: Running, patience: float = 5) -> int:

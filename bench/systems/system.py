@@ -24,6 +24,7 @@ class System:
     module: str
     commands: tuple[tuple[str, ...], ...]
     delivery: str
+    database: int
     left: Callable[[redis.Redis], int]
     python: str = sys.executable
     #: What its processes find in their environment, and its queues.toml, where it has one.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from bench.no_op.monitor import Seen
 from bench.no_op.rates import Case, Found
-from bench.no_op.row import Row
 from bench.no_op.workers import Pool
 from bench.notes import Begun, begun, note_of
+from bench.row import Row
 
 
 @pytest.mark.parametrize(
