@@ -1,6 +1,8 @@
 # Bare `make` is the help. Every target is one line; what it does is in services/switchyard and, for the demo, services/demo.
 PYTHON ?= python3
 RUN := $(PYTHON) scripts/run.py
+# Most of the tests' time is waiting: for workers to start, for leases to lapse. The tests of a file run one after another.
+TWO_FILES_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help up down ps logs restart doctor demo seed report start workflow cancel replay refused delayed dead-letters new-report base-images render check test bench drill screenshots
 
@@ -52,7 +54,7 @@ render: ## Write what follows from config/queues.toml; CHECK=1 only compares
 check: ## Lint, types, and that nothing rendered is stale
 	@$(RUN) --dev switchyard.check
 test: ## Every test, fast ones first: make test [T=tests/unit]
-	@$(RUN) --dev $(if $(CI),--browser) pytest $(T)
+	@$(RUN) --dev $(if $(CI),--browser) pytest $(TWO_FILES_AT_A_TIME) $(T)
 bench: ## Measure all beside their baselines, ten minutes, and write docs/performance.md; or one of bench/: make bench B=no_op
 	@$(RUN) --peers bench$(if $(B),.$(B)) $(ARGS)
 drill: ## Kill things under load and count what was lost: make drill [KIND=workers] [ARGS="--rounds 5"]

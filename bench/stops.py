@@ -81,16 +81,17 @@ def repeated(checkout: Checkout) -> int:
 
 
 def _send(checkout: Checkout, ledger: Ledger) -> None:
-    products = [_event("product.updated", {"product_id": 1000050 + number}) for number in range(PRODUCTS)]
-    reports = [_event("report.requested", {"report": "coupons"}) for _ in range(REPORTS)]
-    for event in [*products, *reports]:
-        answer = checkout.ask("POST", "/v1/events", event)
+    products = [event("product.updated", {"product_id": 1000050 + number}) for number in range(PRODUCTS)]
+    reports = [event("report.requested", {"report": "coupons"}) for _ in range(REPORTS)]
+    for told in [*products, *reports]:
+        answer = checkout.ask("POST", "/v1/events", told)
         if answer.status != 202:
             raise SwitchyardError(f"The HTTP door answered {answer.status}: {answer.body}")
-        ledger.accepted[answer.body["workflow"]] = event["type"]
+        ledger.accepted[answer.body["workflow"]] = str(told["type"])
 
 
-def _event(kind: str, data: dict[str, object]) -> dict[str, object]:
+def event(kind: str, data: dict[str, object]) -> dict[str, object]:
+    """One that nobody has sent yet."""
     return {"specversion": "1.0", "id": str(uuid.uuid4()), "source": "/bench", "type": kind, "data": data}
 
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -230,6 +232,21 @@ class Checkout:
 def workflow_id_of(output: str) -> str:
     """The id in `workflow <id>`, which `make start` and `make demo` print first."""
     return output.split("workflow ", 1)[1].split(maxsplit=1)[0].rstrip(":")
+
+
+@contextmanager
+def turned(checkout: Checkout, **knobs: float) -> Iterator[None]:
+    """The supplier's knobs, as its HTTP API has them, and back to what they were."""
+
+    def put(values: Any) -> Any:
+        return checkout.ask_supplier("PUT", "/knobs", values)
+
+    before = put({})
+    put(knobs)
+    try:
+        yield
+    finally:
+        put(before)
 
 
 #: Seconds a workflow may take whose chunk the stock transport has lost in a kill: the sweep waits for 265 s before it sends it again.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from tests.interpreter import interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 CI = bool(os.environ.get("CI"))
@@ -176,10 +177,7 @@ class Deployment:
     def python(self, code: str, **extra: str) -> str:
         """What a Python program of this project prints."""
         environment = {**self.environment, **extra}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
-            timeout=300,
-        )  # fmt: skip
+        done = interpreter().run(code, environment, ROOT)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -12,6 +12,17 @@ from tests.support import missing
 
 from switchyard.runtime.choice import engine_answers
 
+NEW_QUEUE = '\n[queues.returns_queue]\ntasks = ["returns.*"]\nimports = ["returns"]\npool = "solo"\n'
+NEW_TASK = 'from celery import shared_task\n\n\n@shared_task(name="returns.count")\ndef count():\n    return 42\n'
+
+
+def edit(checkout: Checkout, old: str, new: str) -> None:
+    """Replace text in the checkout's queues.toml."""
+    file = checkout.folder / "config" / "queues.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:

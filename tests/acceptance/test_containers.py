@@ -1,4 +1,4 @@
-"""A deployment in Docker, driven from outside: who reaches what, what its health says, and that no stop, kill or change loses work."""
+"""A deployment in Docker, driven from outside: who reaches what, and what its health says."""
 
 from __future__ import annotations
 
@@ -7,42 +7,25 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import tomllib
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from bench.stops import repeated, run
-from tests.checkout import SWEPT, wait_for_workflow, workflow_id_of
-from tests.support import eventually
+from bench.probes import COST_S, probes, seconds_of
+from bench.stops import event
+from tests.checkout import workflow_id_of
+from tests.containers import begun, docker, health, inspected
+from tests.support import ROOT, eventually
 
 pytestmark = pytest.mark.machine
 
 #: Seconds within which whatever does not do its work must be called unhealthy.
 SICK_S = 60
-
-
-def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`docker …`, whatever comes of it; both its outputs are in `stdout`."""
-    return subprocess.run(
-        ["docker", *arguments], text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
-    )
-
-
-def inspected(up) -> dict[str, dict]:
-    """What `docker inspect` shows of each service's container."""
-    ids = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={up.project}").stdout.split()
-    entries = json.loads(docker("inspect", *ids).stdout)
-    return {entry["Config"]["Labels"]["com.docker.compose.service"]: entry for entry in entries}
-
-
-def health(up) -> dict[str, str]:
-    """The health of each container that has a probe."""
-    return {name: e["State"]["Health"]["Status"] for name, e in inspected(up).items() if "Health" in e["State"]}
-
-
-def begun(up) -> dict[str, tuple[str, int]]:
-    """When each container was started, and how often it was started again; the seeder runs once for each `up`."""
-    return {name: (e["State"]["StartedAt"], e["RestartCount"]) for name, e in inspected(up).items() if name != "seed"}
+#: How many tasks the queue `default` runs at once; and how many messages workers hold, asked in a worker's container.
+SLOTS = 16
+HELD = "import redis; print(redis.Redis.from_url(open('/run/switchyard/broker_url').read().strip()).hlen('unacked'))"
 
 
 # --- Who reaches what
@@ -67,37 +50,77 @@ def test_no_secret_is_in_what_docker_shows(containers):
 
 
 def test_a_stranger_on_the_network_of_redis_learns_nothing(containers):
-    """A container of somebody else's, even on that network, is refused without a password; others find no Redis."""
-    ping = ("run", "--rm", "--pull", "never", "redis:8-trixie", "redis-cli", "-h", "redis", "-e", "ping")
-    inside = docker(*ping[:2], "--network", f"{containers.project}_broker", *ping[2:])
-    assert "NOAUTH" in inside.stdout
-    assert docker(*ping).returncode != 0
+    """A container of somebody else's, even on that network, is refused without a password; on others no Redis answers, be it asked
+    by its address.
+    """
+    ping = ("run", "--rm", "--pull", "never", "--network")
+    client = ("redis:8-trixie", "timeout", "3", "redis-cli", "-e", "-h")
+    network = f"{containers.project}_broker"
+    assert "NOAUTH" in docker(*ping, network, *client, "redis", "ping").stdout
+    for other in ("bridge", f"{containers.project}_outside"):
+        for name in ("redis", str(address(containers, "redis", network))):
+            answer = docker(*ping, other, *client, name, "ping")
+            assert answer.returncode != 0
+            assert "NOAUTH" not in answer.stdout
 
 
+@pytest.mark.parametrize("place", ["its own container", "a stranger's container", "this machine"])
 @pytest.mark.parametrize(
-    ("service", "allowed", "refused"),
+    ("role", "allowed", "refused"),
     [
         # a worker runs tasks, and does not rule the server
-        ("worker-default", ["PING", "LLEN default", "GET celery-task-meta-x"],
+        ("worker", ["PING", "LLEN default", "GET celery-task-meta-x"],
          ["FLUSHALL", "FLUSHDB", "CONFIG GET *", "SHUTDOWN NOSAVE", "KEYS *", "ACL LIST", "CLIENT LIST", "GET anything"]),
         # the doors publish, and read neither results nor queues, nor tell workers anything
         ("producer", ["PING", "LLEN default", "EXISTS switchyard:workflow:x"],
          ["GET celery-task-meta-x", "LRANGE default 0 -1", "PUBLISH /0.celery.pidbox x", "FLUSHALL", "CONFIG GET *", "SHUTDOWN"]),
     ],
 )  # fmt: skip
-def test_each_role_may_do_its_work_and_no_more(containers, service, allowed, refused):
-    """As the users whose passwords the containers themselves have."""
+def test_each_role_may_do_its_work_and_no_more(containers, place, role, allowed, refused):
+    """With the password that the role's containers have, wherever it is used from."""
+    url = (containers.state / "containers" / role / "broker_url").read_text()
+    if place == "this machine":
+        url = url.replace("@redis:", f"@{address(containers, 'redis', f'{containers.project}_broker')}:")
     code = (
         "import json, redis\n"
-        "client = redis.Redis.from_url(open('/run/switchyard/broker_url').read().strip())\n"
+        f"client = redis.Redis.from_url({url!r})\n"
         "found = {}\n"
         f"for command in {[*allowed, *refused]!r}:\n"
         "    try:\n        client.execute_command(*command.split())\n        found[command] = 'allowed'\n"
         "    except redis.exceptions.NoPermissionError:\n        found[command] = 'refused'\n"
         "print(json.dumps(found))"
     )
-    found = json.loads(containers.inside(service, code))
+    found = json.loads(run_at(containers, place, {"worker": "worker-default"}.get(role, role), code))
     assert found == dict.fromkeys(allowed, "allowed") | dict.fromkeys(refused, "refused")
+
+
+def run_at(up, place: str, service: str, code: str, network: str = "broker") -> str:
+    """What a Python program prints in this place."""
+    if place == "its own container":
+        return up.inside(service, code)
+    if place == "this machine":
+        command = [sys.executable, "-c", code]
+    else:
+        command = ["docker", "run", "--rm", "--pull", "never", "--network", f"{up.project}_{network}", f"{up.project}-app",
+                   "python", "-c", code]  # fmt: skip
+    done = subprocess.run(command, text=True, check=False, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("network", ["broker", "outside"])
+def test_flower_asks_a_strangers_container_for_credentials_on_every_path(containers, network):
+    """As it asks this machine."""
+    paths = ["/", "/metrics", "/healthcheck", "/workers", "/api/workers", "/static/css/flower.css", "/nowhere"]
+    code = (
+        "import json, urllib.error, urllib.request\n"
+        "found = {}\n"
+        f"for path in {paths!r}:\n"
+        "    try:\n        found[path] = urllib.request.urlopen('http://flower:5555' + path, timeout=10).status\n"
+        "    except urllib.error.HTTPError as exc:\n        found[path] = exc.code\n"
+        "print(json.dumps(found))"
+    )
+    assert json.loads(run_at(containers, "a stranger's container", "", code, network)) == dict.fromkeys(paths, 401)
 
 
 def test_a_task_writes_to_its_volumes_and_to_memory_only(containers):
@@ -108,6 +131,29 @@ def test_a_task_writes_to_its_volumes_and_to_memory_only(containers):
     assert containers.inside("worker-default", "import os; print(os.getuid(), os.getgid())") == "10001 10001"
     tools = "import shutil; print([t for t in ('gcc', 'cc', 'pip', 'flower', 'redis-server') if shutil.which(t)])"
     assert containers.inside("worker-default", tools) == "[]"
+
+
+def test_an_image_says_what_it_is_made_of_and_a_change_of_a_task_makes_one_layer(containers):
+    """Its version and its revision are labels; packages and core are layers of before."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for image in ("app", "flower"):
+        labels = image_of(containers, image)["Config"]["Labels"]
+        assert labels["org.opencontainers.image.version"] == version
+        assert labels["org.opencontainers.image.revision"]
+    before = image_of(containers, "app")["RootFS"]["Layers"]
+    module = containers.folder / "services" / "demo" / "tasks" / "products.py"
+    text = module.read_text()
+    module.write_text(text + "\n# A change.\n")
+    containers.compose("build", "producer")
+    module.write_text(text)
+    after = image_of(containers, "app")["RootFS"]["Layers"]
+    assert after[:-1] == before[:-1]
+    assert after[-1] != before[-1]
+
+
+def image_of(up, name: str) -> dict:
+    """What `docker inspect` shows of an image of this deployment."""
+    return json.loads(docker("image", "inspect", f"{up.project}-{name}").stdout)[0]
 
 
 def test_the_doctor_finds_nothing_to_mend(containers):
@@ -167,6 +213,34 @@ def test_what_does_not_do_its_work_is_unhealthy_and_well_again_by_itself(contain
     assert begun(containers) == before
 
 
+def test_what_hangs_is_unhealthy_and_a_worker_that_waits_for_it_is_only_busy(containers):
+    """Doors and a monitor that are stopped, and not cut off. The supplier is, too: every slot of a worker waits for it,
+    longer than anything may be silent, and the worker is healthy all the while.
+    """
+    before, hanging = begun(containers), ["producer", "consumer", "flower", "supplier"]
+    # Four for each slot: a task gives the supplier half a minute.
+    events = [event("product.updated", {"product_id": 1000050 + number}) for number in range(4 * SLOTS)]
+    accepted = [containers.ask("POST", "/v1/events", told).headers["Location"] for told in events]
+    pids = [inspected(containers)[name]["State"]["Pid"] for name in hanging]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+    def sick() -> set[str]:
+        found = health(containers)
+        assert found["worker-default"] == "healthy"
+        return {name for name, state in found.items() if state != "healthy"}
+
+    try:
+        eventually(lambda: sick() == {*hanging}, f"{hanging} to be unhealthy", SICK_S)
+        assert int(containers.inside("worker-default", HELD)) >= SLOTS
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    eventually(lambda: sick() == set(), "all to be healthy again")
+    assert begun(containers) == before
+    assert {containers.ended(workflow)["state"] for workflow in accepted} == {"done"}
+
+
 def address(up, service: str, network: str) -> IPv4Address:
     """A service's address in this network."""
     return IPv4Address(inspected(up)[service]["NetworkSettings"]["Networks"][network]["IPAddress"])
@@ -180,15 +254,17 @@ def worker_process(up, service: str) -> int:
 
 
 def test_a_probe_leaves_nothing_behind_and_costs_little(containers):
-    """No key in Redis, and 20 ms of processor time at most: a bash, and no Python."""
+    """No key in Redis, and 20 ms of processor time at most, whichever service's: a bash, and no Python. `make bench B=probes` has
+    each of them.
+    """
     keys = (
         "import redis; c = redis.Redis.from_url(open('/run/switchyard/broker_url').read().strip()); print(c.dbsize())"
     )
     before = containers.inside("worker-default", keys)
-    script = "for i in $(seq 50); do healthy beat worker-default 10 || exit 1; done; times"
-    spent = containers.compose("exec", "-T", "worker-default", "bash", "-c", script).splitlines()[-1]
-    seconds = sum(float(part.split("m")[1].rstrip("s")) + 60 * float(part.split("m")[0]) for part in spent.split())
-    assert seconds / 50 < 0.020
+    found = probes(containers)
+    assert found.keys() == health(containers).keys()
+    cost = {service: seconds_of(containers, service, probe, times=20) for service, probe in found.items()}
+    assert {service: seconds for service, seconds in cost.items() if seconds > COST_S} == {}
     assert containers.inside("worker-default", keys) == before
 
 
@@ -202,152 +278,3 @@ def test_redis_comes_back_under_all_of_them_and_nothing_is_started_anew(containe
     eventually(lambda: set(health(containers).values()) == {"healthy"}, "all to be healthy again", 90)
     assert {name: at for name, at in begun(containers).items() if name != "redis"} == before
     assert ": done," in containers.ok("workflow", f"W={workflow}")
-
-
-# --- Nothing is lost
-
-
-def test_stops_and_starts_under_load_lose_nothing(containers):
-    """`docker compose stop` in mid-task on gevent and prefork, then `up --wait`; `make bench B=stops` does it twenty times."""
-    made = {name: entry["Id"] for name, entry in inspected(containers).items()}
-    ledger = run(containers, rounds=3)
-    assert {name: entry["Id"] for name, entry in inspected(containers).items()} == made  # whose logs are counted
-    assert len(ledger.accepted) == len(ledger.ended)
-    assert ledger.lost == 0
-    assert repeated(containers) == 0
-
-
-def test_what_was_killed_is_back_and_loses_nothing(containers):
-    """`docker kill` counts as somebody's will, and `make up` brings back what it ended; the refresh goes on from where it was."""
-    refresh = containers.start_refresh(limit=5000)
-    workflow = workflow_id_of(refresh.stdout.readline())
-    eventually(lambda: containers.refreshed_by(workflow) > 100, "the refresh to be under way")
-    killed = ["redis", "producer", "flower", "consumer"]
-    docker("kill", *map(containers.container, killed))
-    assert "Everything is ready." in containers.ok("up")
-    refresh.communicate(timeout=SWEPT)
-    assert "5000 of 5000 done, 0 failed" in wait_for_workflow(containers, workflow)
-    assert containers.refreshed_by(workflow) == 5000
-
-
-# --- Changes
-
-
-QUEUE = """
-[queues.details_queue]
-tasks = ["update_product_details"]
-imports = ["demo.tasks.products"]
-pool = "gevent"
-concurrency = 4
-"""
-
-
-def test_a_queue_is_one_table_and_going_away_is_refused_while_it_has_work(containers):
-    """Added: its container starts, no other restarts, its tasks go there. Removed: refused while one waits, FORCE=1 insists."""
-    toml = containers.folder / "config" / "queues.toml"
-    own = toml.read_text().replace('tasks = ["refresh_products", ', 'tasks = ["*"] #')
-    toml.write_text(own)
-    containers.ok("render")
-    containers.ok("up")
-    before = begun(containers)
-
-    toml.write_text(own + QUEUE)
-    containers.ok("render")
-    containers.ok("up")
-    assert {name: at for name, at in begun(containers).items() if name != "worker-details_queue"} == before
-    workflow = workflow_id_of(containers.ok("start", "W=update_product_details", "ARGS=product_id=1000050"))
-    assert workflow in containers.log("worker-details_queue")
-
-    later = "from demo.celery import app; app.send_task('update_product_details', args=[1000050], countdown=3600)"
-    containers.inside("worker-details_queue", later)
-    toml.write_text(own)
-    containers.ok("render")
-    eventually(
-        lambda: "0 messages wait in it, 0 run and 1 are delayed" in refused_up(containers), "the delayed one to be seen"
-    )
-    containers.compose("stop", "worker-details_queue")  # which has none of it
-    assert "0 messages wait in it, 0 run and 1 are delayed" in refused_up(containers)
-    assert "worker-details_queue" in containers.states()
-    containers.ok("up", FORCE="1")
-    assert "worker-details_queue" not in containers.states()
-    assert begun(containers) == before
-
-
-def refused_up(up) -> str:
-    """What a `make up` that must be refused says."""
-    refused = up.make("up")
-    assert refused.returncode != 0, refused.stdout
-    return refused.stdout
-
-
-#: What the demo's programs read is not known, so that a change of .env starts them anew.
-UNKNOWN = {"supplier"}
-
-
-def test_settings_of_one_queue_restart_its_container_only(containers):
-    """A run-time key in .env; the others go on."""
-    before = begun(containers)
-    file = containers.folder / ".env"
-    text = file.read_text()
-    file.write_text(text + "QUEUES__SALES_REPORT_QUEUE__CONCURRENCY=2\n")
-    containers.ok("up")
-    after = begun(containers)
-    assert {name for name in before if before[name] != after[name]} == {"worker-sales_report_queue", *UNKNOWN}
-    file.write_text(text)
-    containers.ok("up")
-
-
-def test_code_is_mounted_for_developers_and_a_change_lets_running_tasks_finish(containers):
-    """The overlay compose/dev.yml: an edit is what runs next, without a build, and without losing what runs now."""
-    files = {"COMPOSE_FILE": "docker-compose.yml:compose/dev.yml"}
-    env = containers.folder / ".env"
-    text = env.read_text()
-    env.write_text(text + "".join(f"{name}={value}\n" for name, value in files.items()))
-    containers.ok("up")
-    refresh = containers.start_refresh(limit=2000)
-    workflow = workflow_id_of(refresh.stdout.readline())
-    eventually(lambda: containers.refreshed_by(workflow) > 100, "the refresh to be under way")
-    module = containers.folder / "services" / "demo" / "tasks" / "products.py"
-    module.write_text(module.read_text().replace("successfully updated", "updated by hand"))
-    refresh.communicate(timeout=SWEPT)
-    assert "2000 of 2000 done, 0 failed" in wait_for_workflow(containers, workflow)
-    assert repeated(containers) == 0
-    eventually(
-        lambda: "updated by hand" in containers.make("start", "W=update_product_details", "ARGS=product_id=1000050").stdout,
-        "the edit to run",
-    )  # fmt: skip
-    env.write_text(text)
-
-
-def test_a_placeholder_is_no_secret(containers):
-    """Nothing is changed by a `make up` that is refused."""
-    before = begun(containers)
-    refused = containers.make("up", FLOWER_BASIC_AUTH="admin:change-me")
-    assert refused.returncode != 0
-    assert "FLOWER_BASIC_AUTH: its password is a placeholder" in refused.stdout
-    assert "change-me" not in refused.stdout
-    assert begun(containers) == before
-
-
-def test_another_runtime_is_not_begun_by_accident(containers):
-    """The first choice stays; leaving it says how."""
-    moved = containers.make("up", RUNTIME="local")
-    assert moved.returncode != 0
-    assert "make down RUNTIME=docker" in moved.stdout
-
-
-def test_down_keeps_what_was_done(containers):
-    """The volumes stay: after `make up` the workflows are there, and the products."""
-    workflow = workflow_id_of(containers.ok("start", "W=refresh_products", "ARGS=limit=50"))
-    assert "Queues and products are kept" in containers.ok("down")
-    assert inspected_names(containers) == set()
-    containers.ok("up")
-    assert ": done," in containers.ok("workflow", f"W={workflow}")
-    assert containers.refreshed_by(workflow) == 50
-
-
-def inspected_names(up) -> set[str]:
-    """The containers that there are."""
-    return set(
-        docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={up.project}").stdout.split()
-    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import stat
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from tests.checkout import SWEPT, wait_for_workflow, workflow_id_of
+from tests.checkout import SWEPT, turned, wait_for_workflow, workflow_id_of
 from tests.support import eventually, processes
 
 RUNTIMES = ["local", pytest.param("docker", marks=pytest.mark.machine)]
@@ -116,6 +117,13 @@ def redis_address(up):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(), 6379
 
 
+def test_nothing_is_kept_while_all_is_well(up):
+    """No refused event, no message that is not due, no dead letter."""
+    assert "No refused event is kept." in up.ok("refused")
+    assert "No message is delayed." in up.ok("delayed")
+    assert "No dead letter is kept." in up.ok("dead-letters")
+
+
 def test_logs_are_one_file_per_queue_and_readable(up):
     """JSON in the files, sentences on the screen, for one queue or for all."""
     workflow = workflow_id_of(up.ok("start", "W=refresh_products", "ARGS=limit=3"))
@@ -137,7 +145,9 @@ def test_a_refresh_updates_every_product_and_tells_the_supplier_once(up):
 
 
 def test_failed_products_are_named_and_the_supplier_is_not_told(up):
-    """One in ten answers fails: not all products are updated, no POST, and every failed id is listed."""
+    """One in ten answers fails: not all products are updated, no POST, and every failed id is listed. Replayed, they are updated, too,
+    and the supplier is told.
+    """
     with turned(up, failure_rate=0.1):
         refused = up.make("start", "W=refresh_products", "ARGS=limit=2000")
     assert refused.returncode == 2
@@ -148,21 +158,32 @@ def test_failed_products_are_named_and_the_supplier_is_not_told(up):
     assert 50 < failed < 500
     assert listed.count("  failed: ") == failed == 2000 - up.refreshed_by(workflow)
     assert workflow not in up.supplier_keys()
+    assert "updated status" in up.ok("replay", f"W={workflow}")
+    assert up.refreshed_by(workflow) == 2000
+    assert up.supplier_keys().count(f"{workflow}/2") == 1
 
 
-@contextmanager
-def turned(up, **knobs):
-    """The supplier's knobs, as its HTTP API has them, and back to what they were."""
+def test_a_workflow_that_is_cancelled_ends_where_it_is(up):
+    """Whoever follows it is told; the rest is not refreshed, and the supplier is not told."""
+    with turned(up, latency_ms=2000):
+        refresh = up.start_refresh(limit=20_000)
+        workflow = workflow_id_of(refresh.stdout.readline())
+        eventually(lambda: up.refreshed_by(workflow) > 0, "the refresh to be under way")
+        assert "Nothing of it starts any more" in up.ok("cancel", f"W={workflow}")
+        said, _ = refresh.communicate(timeout=SWEPT)
+    assert refresh.returncode != 0
+    assert "cancelled" in said
+    assert f"{workflow}: cancelled, attempt 1" in up.make("workflow", f"W={workflow}").stdout
+    assert 0 < up.refreshed_by(workflow) < 20_000
+    assert workflow not in up.supplier_keys()
 
-    def put(values):
-        return up.ask_supplier("PUT", "/knobs", values)
 
-    before = put({})
-    put(knobs)
-    try:
-        yield
-    finally:
-        put(before)
+def test_a_report_is_two_files_of_this_machine(up):
+    """Wherever it was made."""
+    said = up.ok("report", "R=coupons")
+    assert re.search(r"^Redemptions +2,102$", said, re.MULTILINE)
+    files = re.findall(r"^(?:csv|html) +(/.*)$", said, re.MULTILINE)
+    assert [Path(file.strip()).is_file() for file in files] == [True, True]
 
 
 def test_a_task_that_nobody_knows_is_a_failed_workflow(up):

@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,14 +53,20 @@ OF_QUEUES_ENVIRONMENT = ("QUEUE", "STOP_WAIT", "SETTINGS_FINGERPRINT")
 
 @cache
 def understood(overlay: str, profiles: str) -> dict[str, Any]:
-    """The files as JSON, without this machine's `.env` and variables."""
+    """The files as Compose understands them."""
+    return read(["docker-compose.yml", *OVERLAYS[overlay]], profiles)
+
+
+def read(files: Sequence[str], profiles: str, **settings: str) -> dict[str, Any]:
+    """As JSON, without this machine's `.env` and variables."""
     command = ["docker", "compose", "--env-file", os.devnull]
     if not shutil.which("docker") or subprocess.run([*command, "version"], capture_output=True, check=False).returncode:
         missing("docker compose")
     others = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {
         **others,
-        "COMPOSE_FILE": ":".join(["docker-compose.yml", *OVERLAYS[overlay]]),
+        **settings,
+        "COMPOSE_FILE": ":".join(files),
         "COMPOSE_PROFILES": profiles,
         "COMPOSE_PROJECT_NAME": "walked",
         "STATE_DIR": "/nowhere",
@@ -289,3 +296,19 @@ def test_redis_refuses_new_work_before_the_kernel_ends_it() -> None:
     redis = services()["redis"]
     keeps = redis["command"][redis["command"].index("--maxmemory") + 1]
     assert int(keeps.removesuffix("mb")) * 1024**2 * 1.5 < int(redis["mem_limit"])
+
+
+# --- Logs
+
+
+def test_logs_go_where_a_setting_or_an_overlay_says(tmp_path: Path) -> None:
+    """Of every service by LOG_DRIVER, with its bounds; of one by the overlay that docs/docker.md shows."""
+    found = read(["docker-compose.yml"], "*", LOG_DRIVER="local")["services"].values()
+    assert {service["logging"]["driver"] for service in found} == {"local"}
+    assert all(map(logs_are_bounded, found))
+    (shown,) = re.findall("`(logging: !override [^`]+)`", (ROOT / "docs" / "docker.md").read_text())
+    overlay = tmp_path / "logs.yml"
+    overlay.write_text(f"services:\n  producer:\n    {shown}\n")
+    found = read(["docker-compose.yml", str(overlay)], "*")["services"]
+    assert found["producer"]["logging"] == {"driver": "journald"}
+    assert logs_are_bounded(found["consumer"])

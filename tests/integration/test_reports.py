@@ -33,8 +33,7 @@ OTHERS = ("others_aggregator_queue", "others_report_queue")
 
 def started(deployment, *queues, time_limit=5, memory="512M", retries=0):
     deployment.queues(QUEUES.format(time_limit=time_limit, memory=memory, retries=retries))
-    for queue in queues:
-        deployment.start_worker(queue)
+    deployment.start_workers(*queues)
     return deployment
 
 

@@ -46,7 +46,10 @@ def test_a_healthy_checkout_has_nothing_to_mend(checkout: Path) -> None:
         "no secret is a placeholder",
         "the disk has room",
         "runtime",
-        "local processes have no limits of processors, processes or network, and Redis no user per role",
+        (
+            "local processes have your rights, a file system and a network like yours, and no limits of processors and "
+            "processes; Redis has no user per role"
+        ),
         "Redis",
         "memory",
         *(f"port {getattr(Settings.load(), name)} is free" for name in ("api_port", "flower_port", "redis_port")),

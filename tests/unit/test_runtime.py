@@ -17,10 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from xmlrpc.client import Fault
 
 import pytest
 import redis
 from pydantic import SecretStr
+from supervisor.xmlrpc import Faults
 
 from switchyard import health
 from switchyard.errors import ConfigError, RuntimeRefusal, SwitchyardError, Unavailable
@@ -511,8 +513,11 @@ class Supervisord:
         common = {"pid": 1, "start": 0, "exitstatus": 0}
         return [{"name": name, "statename": state, **common} for name, state in self.states.items()]
 
+    def getPID(self) -> int:  # noqa: N802
+        return 1
+
     def __getattr__(self, call: str) -> Any:
-        def noted(name: str, *_: Any) -> None:
+        def noted(name: str = "", *_: Any) -> None:
             self.calls.append((call, name))
             if call.startswith("stop"):
                 self.states[name] = "STOPPED"
@@ -579,14 +584,33 @@ def test_a_slow_machine_is_not_a_stuck_one(
 def test_down_closes_the_doors_first_and_redis_last(
     config: Settings, supervised: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing new comes in while running tasks finish."""
+    """Nothing new comes in while running tasks finish. Supervisord ends when nothing runs that it would wait for."""
     _, calls = supervised("redis", "supplier", "worker-a", "worker-b", "consumer", "producer", "clock", "flower")
     monkeypatch.setattr(supervisor.Supervisor, "running", lambda _: True)
-    monkeypatch.setattr(supervisor.Supervisor, "shutdown", lambda _: calls.append(("shutdown", "")))
+    monkeypatch.setattr(supervisor, "_alive", lambda _: False)
     assert local.down(config, lambda _: None)
     stopped = [name for _, name in calls]
     assert {*stopped[:3]} == {"producer", "consumer", "clock"}
-    assert stopped[3:] == ["worker-a", "worker-b", ""]
+    assert stopped[3:] == ["worker-a", "worker-b", "supplier", "flower", "redis", ""]
+    assert calls[-1] == ("shutdown", "")
+
+
+def test_what_has_just_ended_by_itself_is_stopped(supervised: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other refusal of supervisord's is told."""
+    client, _ = supervised("seed")
+
+    def refuse(code: int) -> None:
+        def stop_process(name: str, _: bool) -> None:
+            client.rpc.states[name] = "EXITED"
+            raise Fault(code, "")
+
+        client.rpc.states["seed"] = "RUNNING"
+        monkeypatch.setattr(client.rpc, "stopProcess", stop_process, raising=False)
+        client.stop(["seed"])
+
+    refuse(Faults.NOT_RUNNING)
+    with pytest.raises(Fault):
+        refuse(Faults.FAILED)
 
 
 @pytest.mark.parametrize("name", sorted(programs.MODULES))

@@ -88,7 +88,8 @@ def _of_docker(config: Settings, queues: Queues) -> Iterator[Finding]:
 
 def _of_local(config: Settings) -> Iterator[Finding]:
     yield Finding(
-        "local processes have no limits of processors, processes or network, and Redis no user per role: docs/docker.md"
+        "local processes have your rights, a file system and a network like yours, and no limits of processors and processes; "
+        "Redis has no user per role: docs/docker.md"
     )
     if config.celery_broker_url:
         yield Finding("Redis: CELERY_BROKER_URL names one of yours")

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from switchyard.errors import SwitchyardError
 from switchyard.settings import ROOT, Settings, environment, is_ours
@@ -153,13 +153,20 @@ class Supervisor:
         going = {p.name for p in self.programs() if p.state in ("RUNNING", "STARTING", "BACKOFF")}
         for name in names:
             if name in going:
-                self.rpc.stopProcess(name, False)
+                try:
+                    self.rpc.stopProcess(name, False)
+                except xmlrpc.client.Fault as exc:
+                    if exc.faultCode != Faults.NOT_RUNNING:  # it has just ended by itself
+                        raise
         while any(p.name in names and p.state in ("RUNNING", "STARTING", "STOPPING") for p in self.programs()):
             time.sleep(0.1)
 
     def shutdown(self) -> None:
-        """Stop whatever still runs, and supervisord itself."""
+        """Stop whatever still runs, Redis last, and supervisord itself."""
         pid = int(self.rpc.getPID())
+        # Supervisord by itself takes a second for each program that is there, stopped or not.
+        self.stop([program.name for program in self.programs() if program.name != "redis"])
+        self.stop(["redis"])
         self.rpc.shutdown()
         wait_until(
             lambda: not _alive(pid), 120, f"supervisord (pid {pid}) does not exit; see .switchyard/logs/supervisord.log"
