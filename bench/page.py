@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 from bench.section import Section
 from bench.svg import drawn
 
-#: As the other pages are; a command stays whole.
-_WRAPPED: dict[str, Any] = {"width": 120, "break_long_words": False, "break_on_hyphens": False}
 _HEAD = """\
 # Performance
 
@@ -38,9 +36,9 @@ def _markdown(section: Section) -> str:
 
 
 def _paragraphs(section: Section) -> Iterator[str]:
-    yield fill(f"{section.about} Its long form: `{section.command}`.", **_WRAPPED)
+    yield _wrapped(f"{section.about} Its long form: `{section.command}`.")
     if section.sentences:
-        yield "\n".join(fill(f"- {sentence}", subsequent_indent="  ", **_WRAPPED) for sentence in section.sentences)
+        yield "\n".join(_wrapped(f"- {sentence}", "  ") for sentence in section.sentences)
     for chart in section.charts:
         yield f"![{chart.title}](images/{chart.name}.svg)"
     yield "\n".join(_table(section))
@@ -55,3 +53,9 @@ def _table(section: Section) -> Iterator[str]:
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """In lines as the other pages have; a command stays whole."""
+    whole = re.sub("`[^`]*`", lambda found: found[0].replace(" ", "\0"), text)
+    return fill(whole, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False).replace("\0", " ")

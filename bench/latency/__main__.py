@@ -70,7 +70,7 @@ def short() -> Section:
     """Fewer messages."""
     with bench() as made:
         made.without_persistence()
-        return found(made, [*POOLS], messages=50, rounds=1).section()
+        return found(made, [*POOLS], messages=40, rounds=1).section()
 
 
 def main() -> int:

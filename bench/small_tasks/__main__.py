@@ -51,7 +51,7 @@ def short() -> Section:
     """Fewer tasks, one round."""
     with on_two_cores(), bench() as made:
         made.without_persistence()
-        return found(made, everybody(), [*KINDS], tasks=3000, rounds=1).section()
+        return found(made, everybody(), [*KINDS], tasks=2000, rounds=1).section()
 
 
 def main() -> int:
