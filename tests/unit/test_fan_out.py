@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from structlog.contextvars import clear_contextvars
 
-from switchyard.workflows import fan_out, publishing, record
+from switchyard.workflows import fan_out, publishing, record, sizing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,7 @@ def opened(sent: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, s
         return 1
 
     monkeypatch.setattr(record, "run_script", run_script)
+    monkeypatch.setattr(sizing, "item_seconds", lambda _: None)
     monkeypatch.setattr(record, "read", lambda id_: meta(id=id_, name=found[-1]["name"]))
     return found
 
