@@ -12,7 +12,7 @@ from typing import Any
 from kombu.utils.compat import detect_environment
 
 from switchyard.worker import stopping
-from switchyard.workflows.items import Outcome, call, exceeded
+from switchyard.workflows.items import Outcome, call, entered, exceeded
 from switchyard.workflows.pace import pace
 
 #: Seconds an item may outlive its limit before its thread is given up: threads cannot be interrupted.
@@ -102,10 +102,11 @@ class Crew:
             return may
 
     def _work(self) -> None:
-        found = self._next(None)
-        while found is not None:
-            self._grow()  # others may have ended meanwhile, and left it more room
-            found = self._next(call(self.function, *found, self.limit))
+        with entered(self.function) as run:
+            found = self._next(None)
+            while found is not None:
+                self._grow()  # others may have ended meanwhile, and left it more room
+                found = self._next(call(run, *found, self.limit))
 
     def _next(self, outcome: Outcome | None) -> tuple[int, Any] | None:
         """Hand in an outcome; the next item, or None for a member that is not to go on."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]
+from celery._state import _task_stack  # type: ignore[attr-defined]
+from celery.app.task import Task
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from kombu.utils.compat import detect_environment
 from kombu.utils.json import dumps
@@ -70,6 +72,23 @@ def _ends_the_worker(exc: BaseException) -> bool:
     ends = (WorkerShutdown, WorkerTerminate, KeyboardInterrupt, GeneratorExit)
     told = isinstance(exc, SystemExit) and stopping.is_set() and terminate_handler_fired()
     return told or isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
+
+
+@contextmanager
+def entered(function: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+    """What to call for each of many items: of a task its own function, which is told once, and not for each of them, that it runs as that
+    task. Celery does so at every call, which costs as much as a small item. What a task's class does at a call of its own is done.
+    """
+    if not isinstance(function, Task) or type(function).__call__ is not Task.__call__:
+        yield function
+        return
+    _task_stack.push(function)
+    function.push_request()
+    try:
+        yield function.run
+    finally:
+        function.pop_request()
+        _task_stack.pop()
 
 
 def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
@@ -150,7 +169,8 @@ def one_by_one(
 ) -> Iterator[Outcome]:
     """Outcomes in order. Starts no item once the worker is stopping, one `limit` is over, or `ended()` says so."""
     over = time.monotonic() + limit
-    for index, item in todo:
-        if stopping.is_set() or ended() or time.monotonic() > over:
-            return
-        yield call(function, index, item, limit)
+    with entered(function) as run:
+        for index, item in todo:
+            if stopping.is_set() or ended() or time.monotonic() > over:
+                return
+            yield call(run, index, item, limit)
