@@ -111,8 +111,8 @@ def queue(pool: str, slots: int) -> Queue:
         (5_000, "gevent", 16, None, 79),
         (100, "prefork", 2, None, 13),
         # many: messages are not to be endless, nor chunks
-        (92_331, "gevent", 16, None, 1000),
-        (10_000_000, "solo", 1, None, 1000),
+        (92_331, "gevent", 16, None, 500),
+        (10_000_000, "solo", 1, None, 500),
         # items whose time is known: a chunk takes two seconds, with as many at once as its slot may have
         (92_331, "gevent", 16, 0.05, 320),
         (92_331, "prefork", 2, 0.05, 40),
@@ -120,7 +120,7 @@ def queue(pool: str, slots: int) -> Queue:
         (1_000, "prefork", 2, 30.0, 1),
         (1_000, "gevent", 16, 600.0, 1),
         # a time that is next to nothing changes nothing
-        (92_331, "prefork", 2, 0.000_001, 1000),
+        (92_331, "prefork", 2, 0.000_001, 500),
         (5_000, "threads", 16, 0.0, 79),
     ],
 )

@@ -16,8 +16,8 @@ from switchyard.workflows import pace, record
 ITEM_SECONDS = "switchyard:item_seconds"
 #: Chunks that every slot of the queue gets, if there are items enough: the last ones that run are a small part of the whole.
 CHUNKS_PER_SLOT = 4
-#: Items of the largest chunk. Its items and results are in its worker's memory, and a hundred messages carry 100,000 items.
-LARGEST = 1000
+#: Items of the largest chunk. A hash of so many results is one that Redis still packs tightly: beyond 512 it takes twice the memory.
+LARGEST = 500
 #: Seconds that a chunk is to take, where its items' time is known.
 CHUNK_SECONDS = 2.0
 #: Items that are looked at to see how many there are, where their source does not say.
