@@ -336,3 +336,43 @@ def test_nothing_begins_for_somebody_who_has_gone() -> None:
     found.close()
     barrier.wait(LONG)
     assert begun == [0]
+
+
+# --- What an item is told of itself
+
+
+def test_an_item_knows_the_task_that_it_runs_as() -> None:
+    """As at every call of a task, bound or not; and its own arguments reach it, not another item's."""
+    from celery import Celery, current_task
+
+    with Celery("shop", set_as_current=False) as app:
+
+        @app.task(bind=True, name="shop.check", shared=False)
+        def check(self: Any, item: int) -> list[Any]:
+            return [self.name, current_task.name, self.request.called_directly, item]
+
+        found = Crew(app.tasks["shop.check"], [(n, n) for n in range(20)], LONG, asked=3).outcomes(tick=0.01)
+        results = {o.index: json.loads(o.result) for outcomes in found for o in outcomes}
+    assert results == {n: ["shop.check", "shop.check", True, n] for n in range(20)}
+
+
+def test_what_a_tasks_class_does_at_a_call_is_done_for_every_item() -> None:
+    """Somebody's own base class, that counts calls, say."""
+    from celery import Celery, Task
+
+    called = []
+
+    class Counting(Task):  # type: ignore[type-arg]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            called.append(args)
+            return super().__call__(*args, **kwargs)
+
+    with Celery("shop", set_as_current=False) as app:
+
+        @app.task(base=Counting, name="shop.count", shared=False)
+        def count(item: int) -> int:
+            return item
+
+        found = Crew(app.tasks["shop.count"], [(n, n) for n in range(5)], LONG, asked=2).outcomes(tick=0.01)
+        assert sorted(o.index for outcomes in found for o in outcomes) == [0, 1, 2, 3, 4]
+    assert sorted(called) == [(n,) for n in range(5)]

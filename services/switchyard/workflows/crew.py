@@ -94,6 +94,8 @@ class Crew:
             threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
 
     def _may_grow(self) -> bool:
+        if self.members >= pace.share(self.asked):  # as nearly always: no lock is needed to see that
+            return False
         with self.lock:
             # Those that have begun nothing yet take one each.
             wanted = len(self.todo) > self.members - len(self.running) and self.held < HOLD_BYTES

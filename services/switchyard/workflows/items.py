@@ -169,8 +169,7 @@ def one_by_one(
 ) -> Iterator[Outcome]:
     """Outcomes in order. Starts no item once the worker is stopping, one `limit` is over, or `ended()` says so."""
     over = time.monotonic() + limit
-    with entered(function) as run:
-        for index, item in todo:
-            if stopping.is_set() or ended() or time.monotonic() > over:
-                return
-            yield call(run, index, item, limit)
+    for index, item in todo:
+        if stopping.is_set() or ended() or time.monotonic() > over:
+            return
+        yield call(function, index, item, limit)
