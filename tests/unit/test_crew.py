@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -376,3 +377,18 @@ def test_what_a_tasks_class_does_at_a_call_is_done_for_every_item() -> None:
         found = Crew(app.tasks["shop.count"], [(n, n) for n in range(5)], LONG, asked=2).outcomes(tick=0.01)
         assert sorted(o.index for outcomes in found for o in outcomes) == [0, 1, 2, 3, 4]
     assert sorted(called) == [(n,) for n in range(5)]
+
+
+def test_an_item_does_not_find_what_another_one_has_bound() -> None:
+    """Whichever of them began it: a log line would name another item's customer."""
+    bound: ContextVar[str] = ContextVar("bound", default="nothing")
+    both_run = threading.Barrier(4)
+
+    def run(item: int) -> str:
+        found = bound.get()
+        bound.set(f"by {item}")
+        both_run.wait(LONG)
+        return found
+
+    found = Crew(run, [(n, n) for n in range(4)], LONG, asked=4).outcomes(tick=0.01)
+    assert {json.loads(o.result) for outcomes in found for o in outcomes} == {"nothing"}

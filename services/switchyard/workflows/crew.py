@@ -51,6 +51,8 @@ class Crew:
         asked: int | None = None, ended: Callable[[], bool] = _never,
     ) -> None:  # fmt: skip
         self.function, self.limit, self.asked, self.ended = function, limit, asked, ended
+        #: What each item finds bound, and not what another one has bound meanwhile.
+        self.context = copy_context()
         self.over = time.monotonic() + limit
         self.todo = deque(todo)
         self.lock = threading.Lock()
@@ -91,7 +93,7 @@ class Crew:
 
     def _grow(self) -> None:
         while self._may_grow():
-            threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
+            threading.Thread(target=self.context.copy().run, args=(self._work,), daemon=True).start()
 
     def _may_grow(self) -> bool:
         if self.members >= pace.share(self.asked):  # as nearly always: no lock is needed to see that

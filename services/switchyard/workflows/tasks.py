@@ -178,7 +178,8 @@ class _Chunk:
             record.deliveries_key(meta.id),
             sizing.ITEM_SECONDS,
         ]
-        seconds = sum(outcome.seconds for outcome in batch) / max(1, len(batch))
+        took = [outcome.seconds for outcome in batch if outcome.seconds]  # some have not run
+        seconds = sum(took) / max(1, len(took))
         args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires, self.chunk, meta.each, f"{seconds:.6f}"]
         for outcome in batch:
             args += [outcome.index, int(outcome.ok), outcome.result]

@@ -27,9 +27,11 @@ if done > 0 then
   if found[1] == 'running' then redis.call('ZADD', open, now, ARGV[1]) end
   -- Deliveries are counted since the last progress: a chunk that gets on is not taken for one that kills its workers.
   redis.call('HDEL', deliveries, ARGV[4], 'cause:' .. ARGV[4])
-  -- What comes later counts more: of 50 ms that become 5 s, little is left after ten records.
-  local before = tonumber(redis.call('HGET', seconds, ARGV[5]) or ARGV[6])
-  redis.call('HSET', seconds, ARGV[5], string.format('%.6f', 0.7 * before + 0.3 * ARGV[6]))
+  if tonumber(ARGV[6]) > 0 then
+    -- What comes later counts more: of 50 ms that become 5 s, little is left after ten records.
+    local before = tonumber(redis.call('HGET', seconds, ARGV[5]) or ARGV[6])
+    redis.call('HSET', seconds, ARGV[5], string.format('%.6f', 0.7 * before + 0.3 * ARGV[6]))
+  end
   for _, key in ipairs({meta, results, failed, items, deliveries, seconds}) do redis.call('EXPIRE', key, ARGV[3]) end
 end
 return {found[1], all, tonumber(found[3])}
