@@ -18,7 +18,7 @@ from switchyard.workflows.pace import pace
 #: Seconds an item may outlive its limit before its thread is given up: threads cannot be interrupted.
 GRACE = 2.0
 #: Bytes of results that wait for whoever records them, beyond which he is woken, and beyond which no further item begins.
-WAKE_BYTES, HOLD_BYTES = 1024**2, 32 * 1024**2
+WAKE_BYTES, HOLD_BYTES = 1024**2, 8 * 1024**2
 
 
 def _never() -> bool:
