@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.fan_out import common, work
 from celery import Celery, chain, group
+from celery.signals import worker_ready
 
 app = Celery("article", broker=common.redis_url(6), backend=common.redis_url(6))
 
@@ -37,6 +38,11 @@ def no_op(item: int) -> int:
 def count(results: Any) -> int:
     common.done(len(results))
     return len(results)
+
+
+@worker_ready.connect
+def _say_so(**_: Any) -> None:
+    common.ready()
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def main(way: str, at_once: int, processes: int) -> None:
     reader, writer = os.pipe()
     if way == "gevent":
         from bench.fan_out import work  # noqa: F401  loaded before it begins
+    if way == "gevent" and processes == 1:
+        run(range(1, at_once + 1), at_once)  # as the workers of other ways, it has its connections
     common.begin()
     if processes == 2 and os.fork() == 0:
         os.write(writer, b"%d" % len(run(items[1::2], at_once // 2)))

@@ -20,6 +20,8 @@ SUPPLIER, STORE, REDIS, ITEMS = "BENCH_SUPPLIER", "BENCH_STORE", "BENCH_REDIS", 
 DONE, DATABASE = "bench:done", 5
 #: The list into which a program says when it begins, and what it has spent until then on being loaded: neither is measured.
 BEGUN = "bench:begun"
+#: The list into which each of Celery's workers says that it consumes.
+READY = "bench:ready"
 UPDATED = {"status": True, "message": "successfully updated"}
 
 
@@ -31,6 +33,11 @@ def redis_url(database: int) -> str:
 @cache
 def _client() -> redis.Redis:
     return redis.Redis.from_url(redis_url(DATABASE))
+
+
+def ready() -> None:
+    """Say that this worker consumes."""
+    _client().rpush(READY, os.getpid())
 
 
 def begin() -> None:

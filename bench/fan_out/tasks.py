@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from bench.fan_out import common, work
 from celery import Celery, shared_task
 from celery.signals import worker_ready
 
-from switchyard.health import note_ready
-from switchyard.settings import settings
 from switchyard.workflows import fan_out
-
-#: Names, in the environment, the worker: two of one queue say each for itself that they are ready.
-NAME = "BENCH_WORKER"
 
 app = Celery("bench")
 app.config_from_object("switchyard.celeryconfig")
@@ -53,5 +47,4 @@ def spread(items: int) -> str:
 
 @worker_ready.connect
 def _say_so(**_: Any) -> None:
-    if name := os.environ.get(NAME):
-        note_ready(settings().state_dir, name)
+    common.ready()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.fan_out import common
-from bench.fan_out.tasks import NAME
 from bench.workers import Bench, free_port, wait_until
 
 from switchyard import workflows
@@ -75,6 +74,7 @@ TASKIQ = Way(
     ((str(PEERS / "taskiq"), "worker", f"{_HERE}.peer_taskiq:broker", "-w2", "--max-async-tasks", "100", "--log-level", "WARNING"),),
     (str(PEERS / "python"), "-m", f"{_HERE}.peer_taskiq"),
 )  # fmt: skip
+PEERS_WAYS, PEERS_START_S = (DRAMATIQ, TASKIQ), 4.0
 #: By the words in which they are chosen.
 WAYS = {
     "ours": (OURS,), "bare": BARE, "faster": FASTER, "article": (ARTICLE,), "articles": (TWO_ARTICLES,),
@@ -106,10 +106,13 @@ class Races:
     @contextmanager
     def running(self, way: Way) -> Iterator[list[subprocess.Popen[bytes]]]:
         """The way's workers, warm; they are gone afterwards, with all that they have left in Redis."""
-        names = [f"{way.name}-{number}" for number, _ in enumerate(way.workers)]
-        workers = [self._start(name, command, {NAME: name}) for name, command in zip(names, way.workers, strict=True)]
+        workers = [self._start(f"{way.name}-{number}", command) for number, command in enumerate(way.workers)]
         try:
-            for _ in range(2 if way.workers else 0):  # the first one may have gone to one worker alone
+            if way in PEERS_WAYS:
+                time.sleep(PEERS_START_S)  # they do not say when they consume
+            else:
+                wait_until(lambda: self.done.llen(common.READY) == len(workers), f"the workers of {way.name}")
+            for _ in range(2 if way.workers else 0):  # the first one may go to one worker alone
                 self.run(way, WARM_UP, workers)
             yield workers
         finally:
@@ -159,12 +162,10 @@ class Races:
             raise SwitchyardError(f"{' '.join(command)} ended:\n{done.stderr[-2000:]}")
         return done.stdout
 
-    def _start(
-        self, name: str, command: tuple[str, ...], extra: dict[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
         with (self.made.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, env={**self.made.environment, **(extra or {})}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                command, env=self.made.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )  # fmt: skip
         self.made.processes.append(process)
         return process
