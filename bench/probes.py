@@ -25,7 +25,9 @@ from tests.checkout import Checkout
 #: Seconds of processor time that a probe may cost.
 COST_S = 0.020
 #: How most deployments ask a Celery worker.
-PING = "celery --quiet inspect ping --timeout 1 --destination default@$NODE_HOST >/dev/null"
+PING = (
+    "celery --quiet --app switchyard.producer:app inspect ping --timeout 2 --destination default@$NODE_HOST >/dev/null"
+)
 PINGS = 5
 
 out = Console(highlight=False)

@@ -7,8 +7,10 @@ another program's environment.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +31,9 @@ class Interpreter:
     """The process that forks; it ends with this one."""
 
     def __init__(self) -> None:
-        self.address = str(Path(tempfile.mkdtemp(prefix="interpreter-")) / "socket")
+        folder = tempfile.mkdtemp(prefix="interpreter-")
+        atexit.register(shutil.rmtree, folder)
+        self.address = f"{folder}/socket"
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(self.address)
         listening.listen()
