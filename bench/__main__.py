@@ -22,7 +22,7 @@ from switchyard.errors import SwitchyardError
 from switchyard.settings import ROOT
 
 #: In the page's order. One that a fork has deleted is not missed.
-SECTIONS = ("small_tasks", "no_op", "lanes", "latency", "footprint", "growth")
+SECTIONS = ("small_tasks", "fan_out", "no_op", "lanes", "latency", "footprint", "growth")
 
 
 def main() -> int:

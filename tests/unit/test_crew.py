@@ -226,7 +226,7 @@ def run(item):
             gevent.sleep(60)
     return item
 todo = [(n, n) for n in range(4)]
-together = [o for outcomes in Crew(run, todo, 0.5).outcomes(tick=0.01) for o in outcomes]
+together = [o for outcomes in Crew(run, todo, 2).outcomes(tick=0.01) for o in outcomes]
 for outcomes in (together, one_by_one(run, todo[1:2], 2)):
     print(json.dumps({o.index: o.error for o in outcomes}))
 """
