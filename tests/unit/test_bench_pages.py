@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
+import bench.__main__ as everything
 import pytest
 from bench import page
 from bench.footprint.__main__ import Found as Footprint
@@ -23,6 +26,8 @@ from bench.small_tasks.found import Found
 from bench.small_tasks.run import Run
 from bench.svg import drawn
 from bench.systems.catalogue import everybody, ours, peers, stock
+
+from switchyard.errors import SwitchyardError
 
 
 def test_percentiles_of_nothing_are_zero() -> None:
@@ -78,6 +83,27 @@ def test_a_section_is_written_with_its_table_its_sentences_and_its_pictures(tmp_
     assert (tmp_path / "images" / "small.svg").exists()
     assert max(map(len, written.splitlines())) <= 132
     assert "- `a` is faster, " in written
+
+
+def test_what_could_not_be_measured_is_said_and_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a fork has deleted is not missed."""
+
+    def short(module: str) -> Section:
+        if "lanes" in module:
+            raise SwitchyardError("no worker")
+        return SECTION
+
+    monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "lanes", "deleted"))
+    monkeypatch.setattr(everything, "ROOT", tmp_path)
+    monkeypatch.setattr(everything, "import_module", lambda module: SimpleNamespace(short=lambda: short(module)))
+    monkeypatch.setattr(everything, "bench", nullcontext)
+    monkeypatch.setattr(everything.Machine, "sentence", lambda *_: "2 cores")
+    assert everything.main() == 1
+    written = (tmp_path / "docs" / "performance.md").read_text()
+    assert "Measured with 2 cores. Not measured this time: lanes." in written
+    assert written.count("## ") == 1
 
 
 def test_a_chart_is_well_formed_and_its_longest_bar_fills_it() -> None:
