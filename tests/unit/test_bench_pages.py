@@ -6,7 +6,6 @@ import argparse
 import xml.etree.ElementTree as ET
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import bench.__main__ as everything
 import pytest
@@ -90,14 +89,14 @@ def test_what_could_not_be_measured_is_said_and_the_rest_is_written(
 ) -> None:
     """And what a fork has deleted is not missed."""
 
-    def short(module: str) -> Section:
-        if "lanes" in module:
+    def alone(name: str) -> Section:
+        if name == "lanes":
             raise SwitchyardError("no worker")
         return SECTION
 
     monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "lanes", "deleted"))
     monkeypatch.setattr(everything, "ROOT", tmp_path)
-    monkeypatch.setattr(everything, "import_module", lambda module: SimpleNamespace(short=lambda: short(module)))
+    monkeypatch.setattr(everything, "alone", alone)
     monkeypatch.setattr(everything, "bench", nullcontext)
     monkeypatch.setattr(everything.Machine, "sentence", lambda *_: "2 cores")
     assert everything.main() == 1
@@ -140,7 +139,7 @@ def test_names_of_systems_are_unique() -> None:
 
 def small_tasks() -> Found:
     systems = [ours("solo", 2), ours("gevent", 2), stock("solo", 2), *peers(2)]
-    found = Found(systems, ["no_op"], tasks=1000, rounds=2)
+    found = Found(systems, ["no_op"], tasks=1000)
     for round_, drift in enumerate((1, 10)):
         rates = [3000, 1000, 1000, 100, 2000, 500, 4000]
         for system, rate in zip(systems, rates, strict=False):
@@ -167,7 +166,7 @@ def test_the_best_way_of_each_promise_is_compared() -> None:
 
 def test_waits_are_met_beside_celerys_on_the_same_pool() -> None:
     pair = [ours("solo", 1), stock("solo", 1)]
-    found = Waits([pair], [*peers(1)], messages=2, rounds=1)
+    found = Waits([pair], [*peers(1)], messages=2)
     found.add(pair[0].name, [1.0, 2.0])
     found.add(pair[1].name, [1.5, 1.5])
     section = found.section()
