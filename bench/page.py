@@ -20,14 +20,17 @@ machine of yours for the rest. Ours is blue.
 """
 
 
-def write(sections: Sequence[Section], machine: str, docs: Path) -> Path:
-    """Write the page, and its pictures beside it; returns where it is."""
+def write(sections: Sequence[Section], machine: str, docs: Path, failed: Sequence[str] = ()) -> Path:
+    """Write the page, and its pictures beside it; returns where it is. `failed` are benches that found nothing, by name."""
     images, page = docs / "images", docs / "performance.md"
     images.mkdir(parents=True, exist_ok=True)
     for section in sections:
         for chart in section.charts:
             (images / f"{chart.name}.svg").write_text(drawn(chart))
-    page.write_text(_HEAD + f"Measured with {machine}.\n" + "".join(_markdown(section) for section in sections))
+    said = f" Not measured this time: {', '.join(failed)}." if failed else ""
+    page.write_text(
+        _HEAD + _wrapped(f"Measured with {machine}.{said}") + "\n" + "".join(_markdown(section) for section in sections)
+    )
     return page
 
 

@@ -26,6 +26,7 @@ _MESSAGES, _TURNS = 50, 10
 def compare(made: Bench, idle: int, rounds: int, seconds: float) -> Iterator[Row]:
     """Tasks per second and processor per task of a worker, and messages per second of a publisher; each beside itself alone."""
     tables = "".join(f'[queues.idle{number}]\ntasks = ["idle{number}.*"]\n' for number in range(idle))
+    # By the two queues that there are.
     beside = Side("ours", 0, config=_written(made.folder / "beside", TOML + tables))
     alone = Side("kombus", 2, config=_written(made.folder / "alone", TOML))
     case = Case(POOLS["solo"], 64, AT_LEAST)

@@ -33,7 +33,7 @@ def found(made: Bench, pools: list[str], messages: int, rounds: int, *, others: 
     """The waits of everybody, by turns. A group that does not run says so; the others do."""
     pairs = [[ours(pool, 1), stock(pool, 1)] for pool in pools]
     rest = [*peers(1)] if others else []
-    all_ = Found(pairs, rest, messages, rounds)
+    all_ = Found(pairs, rest, messages)
     for number in range(rounds):
         # By twos as well: who polls waits longer the longer it has been idle.
         for group in [*pairs, *(rest[first : first + 2] for first in range(0, len(rest), 2))]:

@@ -16,8 +16,8 @@ P50_AT_MOST, P99_AT_MOST = 1.0, 1.2
 class Found:
     """Milliseconds by system: `pairs` of ours and Celery's on one pool, and the peers."""
 
-    def __init__(self, pairs: list[list[System]], peers: list[System], messages: int, rounds: int) -> None:
-        self.pairs, self.peers, self.messages, self.rounds = pairs, peers, messages, rounds
+    def __init__(self, pairs: list[list[System]], peers: list[System], messages: int) -> None:
+        self.pairs, self.peers, self.messages = pairs, peers, messages
         self.waits: dict[str, list[float]] = {}
 
     def add(self, system: str, waits: list[float]) -> None:

@@ -3,9 +3,10 @@
     make bench B=small_tasks [ARGS="--tasks 10000 --rounds 3 --kinds no_op --systems Switchyard,dramatiq"]
 
 Runs a Redis and workers of its own; needs no deployment. A queue is filled, the workers are started, and their first tasks wait at a
-gate until both processes are there; what counts is the time from the first tenth's end to the last task's. Two tasks: `no_op` only notes that it ran, `incr` asks Redis once. Everybody has a turn in
-each round, so that a machine whose speed drifts drifts for all. Ours and Celery acknowledge late, without results and events;
-dramatiq has of its middleware only Retries; taskiq's list and huey acknowledge nothing. Processor time is the workers'.
+gate until both processes are there; what counts is the time from the first tenth's end to the last task's. Two tasks: `no_op` only
+notes that it ran, `incr` asks Redis once. Everybody has a turn in each round, so that a machine whose speed drifts drifts for all.
+Ours and Celery acknowledge late, without results and events; dramatiq has of its middleware only Retries; taskiq's list and huey
+acknowledge nothing. Processor time is the workers'.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ KINDS = ("no_op", "incr")
 
 def found(made: Bench, systems: list[System], kinds: list[str], tasks: int, rounds: int) -> Found:
     """Every system's runs, by turns. One that does not run says so; the others do."""
-    all_ = Found(systems, kinds, tasks, rounds)
+    all_ = Found(systems, kinds, tasks)
     for number in range(rounds):
         for kind in kinds:
             for system in systems:

@@ -16,8 +16,8 @@ _ABOUT = (
 class Found:
     """Runs by system, kind of task and round."""
 
-    def __init__(self, systems: list[System], kinds: list[str], tasks: int, rounds: int) -> None:
-        self.systems, self.kinds, self.tasks, self.rounds = systems, kinds, tasks, rounds
+    def __init__(self, systems: list[System], kinds: list[str], tasks: int) -> None:
+        self.systems, self.kinds, self.tasks = systems, kinds, tasks
         self.runs: dict[tuple[str, str], dict[int, Run]] = {}
 
     def add(self, system: System, kind: str, round_: int, run: Run) -> None:

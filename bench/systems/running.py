@@ -64,11 +64,9 @@ class Running:
             own = {"STATE_DIR": str(self.made.folder / name), "NODE_HOST": name}
             self.workers.append(self.made.start(name, [*command], **self.environment, **gate, **own))
 
-    def open(self) -> float:
-        """Let the tasks run, and say since when."""
-        now = time.monotonic()
+    def open(self) -> None:
+        """Let the tasks run."""
         self.gate.touch()
-        return now
 
     def wait_for_processes(self, processes: int) -> None:
         """Until so many have begun a task. Raises SwitchyardError when they do not."""
@@ -78,11 +76,8 @@ class Running:
         """Until it holds. Raises SwitchyardError when it does not, or a worker has ended."""
         end = time.monotonic() + PATIENCE
         while not condition():
-            late, ended = (
-                time.monotonic() > end,
-                [worker.poll() for worker in self.workers if worker.poll() is not None],
-            )
-            if late or ended:
+            ended = [worker.poll() for worker in self.workers if worker.poll() is not None]
+            if ended or time.monotonic() > end:
                 why = f"a worker ended with {ended[0]}" if ended else f"{PATIENCE} s were not enough"
                 raise SwitchyardError(f"Waited in vain for {what}: {why}.\n{self.made.log(self.name)[-2000:]}")
             time.sleep(0.02)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 from pathlib import Path
 
+import bench.__main__ as everything
 import pytest
 from bench import page
 from bench.footprint.__main__ import Found as Footprint
@@ -23,6 +25,8 @@ from bench.small_tasks.found import Found
 from bench.small_tasks.run import Run
 from bench.svg import drawn
 from bench.systems.catalogue import everybody, ours, peers, stock
+
+from switchyard.errors import SwitchyardError
 
 
 def test_percentiles_of_nothing_are_zero() -> None:
@@ -80,6 +84,27 @@ def test_a_section_is_written_with_its_table_its_sentences_and_its_pictures(tmp_
     assert "- `a` is faster, " in written
 
 
+def test_what_could_not_be_measured_is_said_and_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a fork has deleted is not missed."""
+
+    def alone(name: str) -> Section:
+        if name == "lanes":
+            raise SwitchyardError("no worker")
+        return SECTION
+
+    monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "lanes", "deleted"))
+    monkeypatch.setattr(everything, "ROOT", tmp_path)
+    monkeypatch.setattr(everything, "alone", alone)
+    monkeypatch.setattr(everything, "bench", nullcontext)
+    monkeypatch.setattr(everything.Machine, "sentence", lambda *_: "2 cores")
+    assert everything.main() == 1
+    written = (tmp_path / "docs" / "performance.md").read_text()
+    assert "Measured with 2 cores. Not measured this time: lanes." in written
+    assert written.count("## ") == 1
+
+
 def test_a_chart_is_well_formed_and_its_longest_bar_fills_it() -> None:
     """Whatever the labels are; a bar of nothing has no length, and ours has a colour of its own."""
     picture = ET.fromstring(drawn(SECTION.charts[0]))
@@ -114,7 +139,7 @@ def test_names_of_systems_are_unique() -> None:
 
 def small_tasks() -> Found:
     systems = [ours("solo", 2), ours("gevent", 2), stock("solo", 2), *peers(2)]
-    found = Found(systems, ["no_op"], tasks=1000, rounds=2)
+    found = Found(systems, ["no_op"], tasks=1000)
     for round_, drift in enumerate((1, 10)):
         rates = [3000, 1000, 1000, 100, 2000, 500, 4000]
         for system, rate in zip(systems, rates, strict=False):
@@ -141,7 +166,7 @@ def test_the_best_way_of_each_promise_is_compared() -> None:
 
 def test_waits_are_met_beside_celerys_on_the_same_pool() -> None:
     pair = [ours("solo", 1), stock("solo", 1)]
-    found = Waits([pair], [*peers(1)], messages=2, rounds=1)
+    found = Waits([pair], [*peers(1)], messages=2)
     found.add(pair[0].name, [1.0, 2.0])
     found.add(pair[1].name, [1.5, 1.5])
     section = found.section()
