@@ -55,8 +55,8 @@ check: ## Lint, types, and that nothing rendered is stale
 	@$(RUN) --dev switchyard.check
 test: ## Every test, fast ones first: make test [T=tests/unit]
 	@$(RUN) --dev $(if $(CI),--browser) pytest $(TWO_FILES_AT_A_TIME) $(T)
-bench: ## Measure, each beside its baseline: make bench B=fan_out; see bench/
-	@$(RUN) --peers bench.$(or $(B),fan_out) $(ARGS)
+bench: ## Measure all beside their baselines, ten minutes, and write docs/performance.md; or one of bench/: make bench B=no_op
+	@$(RUN) --peers bench$(if $(B),.$(B)) $(ARGS)
 drill: ## Kill things under load and count what was lost: make drill [KIND=workers] [ARGS="--rounds 5"]
 	@$(RUN) --dev bench.drills $(if $(KIND),--kind $(KIND)) $(ARGS)
 

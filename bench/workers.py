@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -46,18 +47,22 @@ class Bench:
             "PYTHONPATH": f"{ROOT / 'services'}{os.pathsep}{ROOT}",
         }  # fmt: skip
         options = ["--bind", "127.0.0.1", "--appendonly", "yes", "--save", "", "--dir", str(folder)]
-        self._start("redis", [find_server(), "--port", str(self.port), *options], {})
+        self.start("redis", [str(find_server()), "--port", str(self.port), *options])
         wait_until(self._answers, "the Redis server to answer")
 
     def client(self, database: int = 0) -> redis.Redis:
         """A client of the server; 0 is the broker, 1 holds results and records."""
         return redis.Redis(port=self.port, db=database, decode_responses=True)
 
+    def without_persistence(self) -> None:
+        """Nothing is written: a disk that others use would be measured as well, and is the same for everybody."""
+        self.client().config_set("appendonly", "no")
+
     def workers(self, toml: str, *queues: str) -> list[subprocess.Popen[bytes]]:
         """Start a worker for each of `queues` of this queues.toml, and return when all consume."""
         (self.folder / "queues.toml").write_text(toml)
         command = [sys.executable, "-m", "switchyard", "worker"]
-        started = {queue: self._start(queue, command, {"QUEUE": queue}) for queue in queues}
+        started = {queue: self.start(queue, command, QUEUE=queue) for queue in queues}
         state = Path(self.environment["STATE_DIR"])
         for queue, process in started.items():
             self._wait_until_ready(queue, process, state, program_name(queue))
@@ -65,7 +70,7 @@ class Bench:
 
     def program(self, name: str, command: list[str] | None = None, **extra: str) -> subprocess.Popen[bytes]:
         """Start another program of the deployment, or a command, and return when it says that it is ready."""
-        process = self._start(name, command or [sys.executable, "-m", "switchyard", name], extra)
+        process = self.start(name, command or [sys.executable, "-m", "switchyard", name], **extra)
         self._wait_until_ready(name, process, Path(self.environment["STATE_DIR"]), program=name)
         return process
 
@@ -73,8 +78,7 @@ class Bench:
         ready = partial(is_ready, state, program, process.pid)
         wait_until(lambda: ready() or process.poll() is not None, f"{name} to be ready")
         if process.poll() is not None:
-            log = (self.folder / f"{name}.log").read_text()
-            raise SwitchyardError(f"{name} ended:\n{log[-2000:]}")
+            raise SwitchyardError(f"{name} ended:\n{self.log(name)[-2000:]}")
 
     def said(self, event: str) -> bool:
         """Whether any worker has logged this event."""
@@ -87,11 +91,17 @@ class Bench:
                 os.killpg(process.pid, 9)
             process.wait()
 
-    def _start(self, name: str, command: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: list[str], *, piped: bool = False, **extra: str) -> subprocess.Popen[bytes]:
+        """Start a group of processes that ends with the bench; piped, it is spoken to by its input and output."""
+        pipe = subprocess.PIPE if piped else None
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(command, env={**self.environment, **extra}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(command, env={**self.environment, **extra}, cwd=ROOT, stdin=pipe, stdout=pipe or log, stderr=log, start_new_session=True)  # fmt: skip
         self.processes.append(process)
         return process
+
+    def log(self, name: str) -> str:
+        """What the processes whose names begin so have said."""
+        return "".join(file.read_text(errors="replace") for file in sorted(self.folder.glob(f"{name}*.log")))
 
     def _answers(self) -> bool:
         try:
@@ -103,6 +113,8 @@ class Bench:
 @contextmanager
 def bench() -> Iterator[Bench]:
     """A bench in a folder that is gone afterwards, as are its processes."""
+    # Else a kill would leave the server and the workers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as folder:
         made = Bench(Path(folder))
         # This process publishes to it as well: its own settings are read from here on.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from celery import signals
+from celery import current_app, signals
 from celery.app.task import Task
 from celery.states import SUCCESS
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
@@ -33,6 +34,7 @@ def connect() -> None:
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
     signals.worker_init.connect(_begin)
+    signals.worker_process_init.connect(_bind_ids_in_child)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_tell_health_of_worker)
     signals.worker_ready.connect(_keep_dead_letters_within_their_bounds)
@@ -67,18 +69,25 @@ def _bind_ids(task_id: str, task: Any, **_: Any) -> None:
 
 
 def _unbind_ids(task: Any, state: str = "", retval: Any = None, **_: Any) -> None:
-    # Here, and not on task_success: every signal that is listened to costs every task.
     if state == SUCCESS:
-        _end_workflow_of_start_without_fan_out(task.request, retval)
+        end_workflow_of_start_without_fan_out(task.request.id, getattr(task.request, HEADER, None) or {}, retval)
     # Cleared first: a task may have bound more, and the next one in this process must not inherit it.
     clear_contextvars()
     bind_contextvars(**(getattr(task.request, "ids_before", None) or {}))
 
 
-def _end_workflow_of_start_without_fan_out(request: Any, result: Any) -> None:
-    # Only a task that `workflows.start` published carries its own id as the workflow's: any other costs nothing here.
-    if (getattr(request, HEADER, None) or {}).get("workflow_id") == request.id:
-        _end(request.id, "its task ended without fanning out", state="done", only=("waiting",), result=result)
+def leave_ids_alone() -> None:
+    """Somebody else binds them (worker/tracing.py)."""
+    signals.task_prerun.disconnect(_bind_ids)
+    signals.task_postrun.disconnect(_unbind_ids)
+
+
+def end_workflow_of_start_without_fan_out(task_id: str, ids: Mapping[str, Any], result: Any) -> None:
+    """A task has returned `result`. Only one that `workflows.start` published carries its own id as the workflow's among its
+    message's `ids`: any other costs nothing here.
+    """
+    if ids.get("workflow_id") == task_id:
+        _end(task_id, "its task ended without fanning out", state="done", only=("waiting",), result=result)
 
 
 def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: Any = None, **_: Any) -> None:
@@ -155,9 +164,16 @@ def _begin(**_: Any) -> None:
     if config.broker_is_one_server():  # nobody else's keeps dead letters
         # By name, as Celery has its own: a worker looks it up for each task, after this. A task's own request stays its own.
         Task.Request = "switchyard.worker.request:Request"
+        Task.Strategy = "switchyard.worker.strategy:handler"
         from switchyard.worker import revoked  # noqa: PLC0415  a process that only publishes has no use for it
 
         revoked.remember()
+
+
+def _bind_ids_in_child(**_: Any) -> None:
+    from switchyard.worker import tracing  # noqa: PLC0415  a process that only publishes has no use for it
+
+    tracing.bind_ids(current_app)
 
 
 def _end_worker(**_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -80,4 +81,6 @@ def _final(console: bool, bound: dict[str, str]) -> list[Processor]:  # noqa: FB
     if console:
         plain = structlog.dev.plain_traceback
         return [*clean, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
-    return [*clean, structlog.processors.JSONRenderer(default=str)]
+    # `json.dumps` would make this encoder anew for each line.
+    encode = json.JSONEncoder(default=str).encode
+    return [*clean, structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event))]

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,15 @@ class Queues(BaseModel):
 
     def queue_of(self, task: str) -> str:
         """The queue that takes this task."""
-        return next((q.name for q in self.by_name.values() if q.name != DEFAULT_QUEUE and q.takes(task)), DEFAULT_QUEUE)
+        if (found := self.taken.get(task)) is None:
+            others = (q for q in self.by_name.values() if q.name != DEFAULT_QUEUE)
+            found = self.taken[task] = next((q.name for q in others if q.takes(task)), DEFAULT_QUEUE)
+        return found
+
+    @cached_property
+    def taken(self) -> dict[str, str]:
+        """Which queue takes a task that was asked for before: else each message that is published costs a glob for each queue."""
+        return {}
 
     @property
     def visibility_timeout(self) -> float:

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.no_op_monitor import Seen
-from bench.no_op_notes import Begun, begun, note_of
-from bench.no_op_rates import Case, Found
-from bench.no_op_row import Row
-from bench.no_op_workers import Pool
+from bench.no_op.monitor import Seen
+from bench.no_op.rates import Case, Found
+from bench.no_op.workers import Pool
+from bench.notes import Begun, begun, note_of
+from bench.row import Row
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_what_was_done_between_two_looks_is_the_difference() -> None:
 
 def test_the_processes_of_a_worker_are_one(tmp_path: Path) -> None:
     """Tasks add up, to the last anywhere; a process that has begun none counts as nothing."""
-    assert begun(tmp_path, "worker") == Begun(0, 0.0)
+    assert begun(tmp_path, "worker") == Begun(0, 0.0, 0)
     for pid, tasks in ((1, 2), (2, 1), (3, 0)):
         note = note_of(tmp_path, "worker", pid)
         for _ in range(tasks):
             note.add()
     found = begun(tmp_path, "worker")
-    assert found.tasks == 3
+    assert (found.tasks, found.processes) == (3, 2)
     assert 0 < found.last < time.monotonic()

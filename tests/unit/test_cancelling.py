@@ -15,6 +15,7 @@ from switchyard.settings import Settings
 from switchyard.worker import revoked
 from switchyard.worker.request import Request
 from switchyard.workflows import attempts, cancelling, items, record
+from switchyard.workflows.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,6 +182,6 @@ def test_no_item_starts_once_its_workflow_has_ended(how: str) -> None:
     if how == "one by one":
         found = list(items.one_by_one(begun.append, todo, 60, ended))
     else:
-        found = [o for o in items.at_once(begun.append, todo, size=2, limit=60, tick=0.01, ended=ended) if o]
+        found = [o for some in Crew(begun.append, todo, 60, asked=2, ended=ended).outcomes(tick=0.01) for o in some]
     assert len(found) == len(begun)
     assert 5 <= len(begun) <= 6

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from structlog.contextvars import clear_contextvars
 
-from switchyard.workflows import fan_out, publishing, record
+from switchyard.workflows import fan_out, publishing, record, sizing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,7 @@ def opened(sent: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, s
         return 1
 
     monkeypatch.setattr(record, "run_script", run_script)
+    monkeypatch.setattr(sizing, "item_seconds", lambda _: None)
     monkeypatch.setattr(record, "read", lambda id_: meta(id=id_, name=found[-1]["name"]))
     return found
 
@@ -168,3 +169,60 @@ def test_the_callback_is_called_in_its_own_queue(
     assert [(name, options["queue"].name) for name, _, options in sent] == [
         ("switchyard.call_back", "sales_report_queue")
     ]
+
+
+# --- What is chosen
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "stream"),
+    [
+        # as an older version has recorded it, and a worker of this one finds it
+        ({"chunk_size": "100", "concurrency": "16"}, 16, False),
+        # what somebody has asked for
+        ({"chunk_size": "10", "concurrency": "2", "chosen": "", "stream": "1"}, 2, True),
+        # and what nobody has: the number is for a worker of an older version
+        ({"chunk_size": "79", "concurrency": "16", "chosen": "1", "stream": ""}, None, False),
+    ],
+)
+def test_a_record_says_how_many_items_run_at_once(fields: dict[str, str], asked: int | None, stream: bool) -> None:
+    """One that is under way during an upgrade goes on as it began, on whichever version."""
+    found = record.Meta.parse("an-id", {"state": "running", **fields})
+    assert (found.asked, found.stream) == (asked, stream)
+
+
+@pytest.mark.parametrize(
+    ("items", "chosen", "size"),
+    [
+        # counted, or looked at
+        (range(5000), {}, 79),
+        (iter(range(5000)), {}, 79),
+        # so many that they are not looked at to the end
+        (iter(range(50_000)), {}, 157),
+        ([], {}, 1),
+        # or said
+        (range(5000), {"chunk_size": 7}, 7),
+    ],
+)
+def test_a_fan_out_stores_all_items_in_chunks_of_one_size(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch, config_dir: Path, items: Any, chosen: dict[str, int], size: int
+) -> None:
+    """Whatever was looked at to choose it is among them; no more than ten thousand are in one call, or in memory."""
+    (config_dir / "queues.toml").write_text('[queues.default]\ntasks = ["*"]\npool = "gevent"\nconcurrency = 16\n')
+    calls: list[list[Any]] = []
+
+    def run_script(name: str, _: list[str], args: list[Any]) -> Any:
+        if name == "items":
+            calls.append(args[3:])
+        return ["", "", ""] if name == "open" else 1
+
+    monkeypatch.setattr(record, "run_script", run_script)
+    monkeypatch.setattr(record, "read", lambda id_: meta(id=id_))
+    monkeypatch.setattr(sizing, "item_seconds", lambda _: None)
+    total = 50_000 if size == 157 else len(items) if not hasattr(items, "__next__") else 5000
+    fan_out("each", items, callback="callback", workflow_id="an-id", **chosen)  # type: ignore[arg-type]
+    chunks = [json.loads(chunk) for call in calls for chunk in call[4::2]]
+    assert [item for chunk in chunks for item in chunk] == list(range(total))
+    assert {len(chunk) for chunk in chunks[:-1]} <= {size}
+    assert all(sum(len(json.loads(chunk)) for chunk in call[4::2]) <= record.PAGE_ITEMS for call in calls)
+    assert calls[-1] == [size, total, len(chunks)]

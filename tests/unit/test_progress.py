@@ -207,7 +207,7 @@ def test_a_report_that_was_made_says_its_message_its_numbers_and_where_it_is(mon
         "revenue 4,601,234.56",
         "units 1,234,567",
         "[/top] [b]SOFT DRINKS",
-        "none –",  # noqa: RUF001  a dash, as on the page
+        "none –",
         "csv /srv/sales-2017-0.csv",
         "html /srv/[x]/sales-2017-0.html",
     ]

@@ -491,3 +491,13 @@ def test_a_missing_file_is_refused_with_the_setting_that_names_its_folder(tmp_pa
     """The answer says where it was looked for, and what to set."""
     with pytest.raises(ConfigError, match=r"Cannot read .*queues.toml .*CONFIG_DIR names the folder"):
         queues.load(tmp_path / "nowhere", {})
+
+
+def test_the_globs_are_asked_once_for_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for each message that is published: fifty of them take longer than the rest of it."""
+    found, asked = parsed(queues={f"q{n}": {"tasks": [f"q{n}.*"]} for n in range(50)}), []
+    takes = Queue.takes
+    monkeypatch.setattr(Queue, "takes", lambda queue, task: asked.append(queue.name) or takes(queue, task))
+    assert [found.queue_of("q49.task") for _ in range(3)] == ["q49"] * 3
+    assert [found.queue_of("other") for _ in range(3)] == ["default"] * 3
+    assert len(asked) == 100

@@ -29,11 +29,12 @@ class Bell:
                 os.write(ends[1], b"!")
 
     def heard(self) -> None:
-        """The loop is awake."""
-        self._rung = False  # first: who rings from now on is heard again
+        """The loop is awake, and looks at what there is to do after this."""
         if self._ends:
             with suppress(BlockingIOError):
                 os.read(self._ends[0], 64)
+        # Last: were it first, a thread that rings meanwhile would have its ring read, and be taken for one that is still to be heard.
+        self._rung = False
 
     def close(self) -> None:
         """Nobody listens any more."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
-from kombu.utils.objects import cached_property
 from redis import exceptions as errors
 
 from switchyard.broker import delays, reading, scripts, stock

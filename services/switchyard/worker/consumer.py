@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import consumer
 from redis.exceptions import RedisError
+from vine import promise
 
-from switchyard.broker import aside, reading
+from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
+from switchyard.worker import tracing
 
 log = get_logger(__name__)
 
 
 class Consumer(consumer.Consumer):
     """Each of these messages becomes a dead letter that says why; Celery would drop some of them."""
+
+    def create_task_handler(self, promise: Any = promise) -> Any:
+        """What takes each message. Celery makes two promises for each, and keeps one on the loop's next turn, as a broker's socket
+        must be written by the loop alone; our transport takes a settlement at once and from anywhere.
+        """
+        connection: Any = self.connection
+        ours = isinstance(connection.transport, transport.Transport)
+        made: Any = _Settling if ours else promise
+        return super().create_task_handler(promise=made)
+
+    def update_strategies(self) -> None:
+        """Build what takes each task's messages, and what runs each task."""
+        super().update_strategies()
+        tracing.bind_ids(self.app)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Nothing in this worker has that name."""
@@ -44,3 +61,24 @@ class Consumer(consumer.Consumer):
             log.error("dead_letter_not_kept", cause=reason, reason=str(exc))  # noqa: TRY400  a sentence, no traceback
             return False
         return True
+
+
+class _Settling:
+    """Stands for the promise to acknowledge or reject a message, as Celery makes one and calls it."""
+
+    __slots__ = ("_settle", "_then")
+
+    def __init__(self, _call_soon: Any, settle: tuple[Callable[..., Any]], on_error: Any = None) -> None:
+        del on_error  # settling raises nothing: it is noted, and sent by the transport
+        (self._settle,) = settle
+        self._then: list[Callable[..., Any]] = []
+
+    def then(self, callback: Callable[..., Any], on_error: Any = None) -> None:
+        """Call this afterwards."""
+        del on_error
+        self._then.append(callback)
+
+    def __call__(self, *args: Any) -> None:
+        self._settle(*args)
+        for callback in self._then:
+            callback(self)

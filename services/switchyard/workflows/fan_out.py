@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import redis
@@ -16,9 +16,13 @@ from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from switchyard.errors import WorkflowError
 from switchyard.logs import get_logger
+from switchyard.routing import current_queues, queue_of
 from switchyard.settings import settings
-from switchyard.workflows import publishing, record
+from switchyard.workflows import publishing, record, sizing
 from switchyard.workflows.record import patiently
+
+#: What workers of an older version run of a chunk at once: they cannot choose.
+_FORMERLY = 16
 
 log = get_logger(__name__)
 
@@ -78,24 +82,29 @@ def _taken_back(workflow_id: str) -> str:
 
 def fan_out(
     each: Task[Any, Any] | str, items: Iterable[Any], *, callback: Task[Any, Any] | str,
-    chunk_size: int = 100, concurrency: int = 16, workflow_id: str | None = None,
+    chunk_size: int | None = None, concurrency: int | None = None, stream: bool = False, workflow_id: str | None = None,
 ) -> str:  # fmt: skip
     """Run `each(item)` for every item, then `callback(results)` with one result per item, in order; returns the id.
 
     Call it inside a task: that task's id becomes the workflow's, so a task that is delivered twice starts one workflow.
-    Items go out in chunks of `chunk_size`, stored in the record; `concurrency` items of a chunk run at once on gevent
-    and threads. An item that raises, exceeds its queue's `time_limit` or returns what JSON cannot carry counts as
-    `{"status": false, "message": <why>}`; the callback runs all the same. Raises WorkflowError outside a task.
+    Items go out in chunks, stored in the record; of a chunk, items run at once on gevent and threads. How many are in a chunk, and
+    how many run at once, is chosen (`sizing`, `pace`) unless `chunk_size` or `concurrency` say so. An item that raises, exceeds its
+    queue's `time_limit` or returns what JSON cannot carry counts as `{"status": false, "message": <why>}`; the callback runs all the
+    same. It is given a list; with `stream`, for more results than fit into memory, a sequence that reads them page by page
+    (`Results`). Raises WorkflowError outside a task.
     """
     for name, number in (("chunk_size", chunk_size), ("concurrency", concurrency)):
-        if number < 1:
+        if number is not None and number < 1:
             raise WorkflowError(f"fan_out: {name}: expected at least 1, got {number!r}; no item would ever run.")
     workflow_id = workflow_id or _current_task_id()
     bind_contextvars(workflow_id=workflow_id)
     names = {"each": _name(each), "callback": _name(callback)}
     starter = str(uuid.uuid4())
     origin = _origin(workflow_id, names["each"])
-    fields = {**names, **origin, "chunk_size": chunk_size, "concurrency": concurrency}
+    fields = {
+        **names, **origin, "chunk_size": chunk_size or "", "concurrency": concurrency or _FORMERLY,
+        "chosen": "" if concurrency else 1, "stream": 1 if stream else "",
+    }  # fmt: skip
     args = [workflow_id, starter, settings().workflow_expires, *itertools.chain(*fields.items())]
     state, was_each, was_callback = patiently(
         lambda: record.run_script("open", [record.meta_key(workflow_id), record.OPEN, record.INDEX], args)
@@ -105,11 +114,25 @@ def fan_out(
             f"Workflow {workflow_id} runs {was_each!r} already; a task that fans out twice gives each its own workflow_id."
         )
     if state in ("", "waiting", "starting"):
+        if not chunk_size:
+            chunk_size, items = _chosen(names["each"], items)
         _store(workflow_id, starter, items, chunk_size)
     meta = patiently(lambda: record.read(workflow_id))
     if meta.state == "running":
         publishing.start(meta)
     return workflow_id
+
+
+def _chosen(each: str, items: Iterable[Any]) -> tuple[int, Iterable[Any]]:
+    """The size of chunks, and the items: of those that cannot be counted, the first ones have been taken to see how many there are."""
+    if isinstance(items, Sized):
+        count = len(items)
+    else:
+        items = iter(items)
+        first = list(itertools.islice(items, sizing.LOOK_AHEAD))
+        count, items = len(first), itertools.chain(first, items)
+    queue, seconds = current_queues()[queue_of(each)], patiently(lambda: sizing.item_seconds(each))
+    return sizing.chunk_size(count, queue, seconds), items
 
 
 def _origin(workflow_id: str, each: str) -> dict[str, str]:
@@ -145,11 +168,13 @@ def _store(workflow_id: str, starter: str, items: Iterable[Any], chunk_size: int
     keys = [record.meta_key(workflow_id), record.items_key(workflow_id), record.OPEN]
 
     def put(total: int | str, chunks: int | str, *stored: Any) -> bool:
-        args = [workflow_id, starter, settings().workflow_expires, total, chunks, *stored]
+        args = [workflow_id, starter, settings().workflow_expires, chunk_size, total, chunks, *stored]
         return bool(patiently(lambda: record.run_script("items", keys, args)))
 
     total = chunks = 0
-    for page in _batched(enumerate(_batched(items, chunk_size)), record.PAGE):
+    for page in _batched(
+        enumerate(_batched(items, chunk_size)), max(1, min(record.PAGE, record.PAGE_ITEMS // chunk_size))
+    ):
         stored = itertools.chain(*((number, dumps(chunk)) for number, chunk in page))
         total, chunks = total + sum(len(chunk) for _, chunk in page), chunks + len(page)
         if not put("", "", *stored):

@@ -1,18 +1,18 @@
-"""Items of one chunk in, an outcome for each out, whatever they do: raise, hang, exit, or return what JSON cannot carry."""
+"""An item in, an outcome out, whatever it does: raises, hangs, exits, or returns what JSON cannot carry; and one after another."""
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from billiard.common import terminate_handler_fired  # type: ignore[attr-defined]
+from celery._state import _task_stack  # type: ignore[attr-defined]
+from celery.app.task import Task
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from kombu.utils.compat import detect_environment
 from kombu.utils.json import dumps
@@ -25,8 +25,6 @@ from switchyard.worker import stopping
 MAX_RESULT_BYTES = 16 * 1024**2
 #: Characters of an exception's text that are kept.
 LONGEST_ERROR = 2000
-#: Seconds an item may outlive its limit before its thread is given up: threads cannot be interrupted.
-GRACE = 2.0
 
 log = get_logger(__name__)
 
@@ -35,7 +33,7 @@ class ItemTimeLimit(BaseException):
     """Raised inside an item when its time limit is over."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """What became of one item. `error` is empty if it returned; `result` is the JSON that is recorded either way."""
 
@@ -43,6 +41,8 @@ class Outcome:
     result: str
     ok: bool
     error: str = ""
+    #: What it took.
+    seconds: float = 0.0
 
 
 def failure(index: int, error: str) -> Outcome:
@@ -74,9 +74,32 @@ def _ends_the_worker(exc: BaseException) -> bool:
     return told or isinstance(exc, ends) or type(exc).__name__ == "GreenletExit"
 
 
+@contextmanager
+def entered(function: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+    """What to call for each of many items: of a task its own function, which is told once, and not for each of them, that it runs as that
+    task. Celery does so at every call, which costs as much as a small item. What a task's class does at a call of its own is done.
+    """
+    if not isinstance(function, Task) or type(function).__call__ is not Task.__call__:
+        yield function
+        return
+    _task_stack.push(function)
+    function.push_request()
+    try:
+        yield function.run
+    finally:
+        function.pop_request()
+        _task_stack.pop()
+
+
 def call(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
     """`function(item)` within `limit` seconds. Raises nothing but what stops the worker."""
     began = time.monotonic()
+    outcome = _called(function, index, item, limit, began)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _called(function: Callable[[Any], Any], index: int, item: Any, limit: float, began: float) -> Outcome:
     try:
         with interrupted_after(limit):
             value = function(item)
@@ -141,21 +164,6 @@ def _never() -> bool:
     return False
 
 
-def runs_concurrently() -> bool:
-    """Whether this pool can run several items of a chunk at once."""
-    return detect_environment() != "default" or threading.current_thread() is not threading.main_thread()
-
-
-def call_alone(function: Callable[[Any], Any], index: int, item: Any, limit: float) -> Outcome:
-    """One item, within `limit` on every pool: in a thread that can be given up where the pool cannot interrupt it."""
-    if runs_concurrently() and detect_environment() == "default":
-        outcome = next(filter(None, Crew(function, [(index, item)], 1, limit).outcomes(tick=0.2)), None)
-        if outcome is None:
-            raise RuntimeError("the worker was told to stop before the item began; its message runs again")
-        return outcome
-    return call(function, index, item, limit)
-
-
 def one_by_one(
     function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], limit: float, ended: Callable[[], bool] = _never
 ) -> Iterator[Outcome]:
@@ -165,66 +173,3 @@ def one_by_one(
         if stopping.is_set() or ended() or time.monotonic() > over:
             return
         yield call(function, index, item, limit)
-
-
-class Crew:
-    """Runs items at once, in daemon threads; where gevent or eventlet has patched `threading`, these are greenlets."""
-
-    def __init__(
-        self, function: Callable[[Any], Any], todo: Iterable[tuple[int, Any]], size: int, limit: float,
-        ended: Callable[[], bool] = _never,
-    ) -> None:  # fmt: skip
-        self.function, self.limit, self.ended = function, limit, ended
-        self.over = time.monotonic() + limit
-        self.todo = iter(todo)
-        self.lock = threading.Lock()
-        self.running: dict[int, float] = {}
-        self.finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self.members = size
-        for _ in range(size):
-            threading.Thread(target=copy_context().run, args=(self._work,), daemon=True).start()
-
-    def _next(self) -> tuple[int, Any] | None:
-        with self.lock:
-            if stopping.is_set() or self.ended() or time.monotonic() > self.over:
-                return None
-            index, item = next(self.todo, (None, None))
-            if index is None:
-                return None
-            self.running[index] = time.monotonic()
-            return index, item
-
-    def _work(self) -> None:
-        while (found := self._next()) is not None:
-            self.finished.put(call(self.function, *found, self.limit))
-        self.finished.put(None)
-
-    def outcomes(self, tick: float) -> Iterator[Outcome | None]:
-        """Outcomes as they come, and None at least every `tick` seconds."""
-        while self.members > 0 or self.running:
-            try:
-                outcome = self.finished.get(timeout=tick)
-            except queue.Empty:
-                yield from self._given_up()
-                yield None
-                continue
-            if outcome is None:
-                self.members -= 1
-            elif self.running.pop(outcome.index, None) is not None:
-                yield outcome
-
-    def _given_up(self) -> Iterator[Outcome]:
-        with self.lock:  # members add to it while it is read
-            late = [i for i, begun in self.running.items() if time.monotonic() - begun > self.limit + GRACE]
-        for index in late:
-            del self.running[index]
-            self.members -= 1  # its thread is stuck: whatever it does now, nobody waits for it
-            yield exceeded(index, self.limit)
-
-
-def at_once(
-    function: Callable[[Any], Any], todo: list[tuple[int, Any]], *, size: int, limit: float, tick: float,
-    ended: Callable[[], bool] = _never,
-) -> Iterator[Outcome | None]:  # fmt: skip
-    """Outcomes of `size` items at a time, as they come, and None at least every `tick` seconds. As `one_by_one`."""
-    return Crew(function, todo, min(size, len(todo)), limit, ended).outcomes(tick)

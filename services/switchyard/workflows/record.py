@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -56,8 +56,8 @@ _PASSING = (
 )
 #: Connections of one process; a chunk uses one at a time, and waits for a free one.
 _CONNECTIONS = 64
-#: Items or chunks moved in one round trip.
-PAGE = 100
+#: Chunks published, and items or results moved, in one round trip, or little more.
+PAGE, PAGE_ITEMS = 100, 10_000
 
 T = TypeVar("T")
 log = get_logger(__name__)
@@ -167,11 +167,20 @@ class Meta:
     event_source: str
     event_type: str
     fanned_out: bool
+    #: Whether `concurrency` is none that somebody has asked for, but what workers go by that know no better.
+    chosen: bool
+    #: Whether the callback is given Results, and not a list.
+    stream: bool
 
     @property
     def ended(self) -> bool:
         """Whether nothing of it runs any more."""
         return self.state in ENDED
+
+    @property
+    def asked(self) -> int | None:
+        """The items of a chunk that are to run at once; None: as many as pay off."""
+        return None if self.chosen else self.concurrency
 
     @classmethod
     def parse(cls, workflow_id: str, fields: Mapping[str, str]) -> Meta:
@@ -188,7 +197,8 @@ class Meta:
             result=loads(fields["result"]) if fields.get("result") else None, reason=fields.get("reason", ""),
             arguments=loads(fields["arguments"]) if fields.get("arguments") else None,
             event_id=fields.get("event_id", ""), event_source=fields.get("event_source", ""),
-            event_type=fields.get("event_type", ""), fanned_out="total" in fields, **number,
+            event_type=fields.get("event_type", ""), fanned_out="total" in fields, chosen=bool(fields.get("chosen")),
+            stream=bool(fields.get("stream")), **number,
         )  # fmt: skip
 
 
@@ -197,11 +207,16 @@ def read(workflow_id: str) -> Meta:
     return Meta.parse(workflow_id, cast("dict[str, str]", client().hgetall(meta_key(workflow_id))))
 
 
-def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[Any], dict[str, str]]]:
+def pages(chunks: Sequence[int], chunk_size: int, items: int = PAGE_ITEMS) -> Iterator[Sequence[int]]:
+    """These chunks, as many at a time as have about so many items together."""
+    size = max(1, min(PAGE, items // max(1, chunk_size)))
+    return (chunks[start : start + size] for start in range(0, len(chunks), size))
+
+
+def page(meta: Meta, chunks: Sequence[int]) -> Iterator[tuple[int, list[Any], dict[str, str]]]:
     """Of each chunk its number, its items and its recorded results (item's index in the workflow -> JSON)."""
-    numbers = list(chunks)
-    for start in range(0, len(numbers), PAGE):
-        some = numbers[start : start + PAGE]
+    workflow_id = meta.id
+    for some in pages(chunks, meta.chunk_size):
         pipe = client().pipeline(transaction=False)
         pipe.hmget(items_key(workflow_id), [str(number) for number in some])
         for number in some:
@@ -209,6 +224,14 @@ def page(workflow_id: str, chunks: Iterable[int]) -> Iterator[tuple[int, list[An
         items, *results = pipe.execute()
         for number, chunk_items, chunk_results in zip(some, items, results, strict=True):
             yield number, loads(chunk_items) if chunk_items else [], chunk_results
+
+
+def results(meta: Meta, chunks: Sequence[int]) -> list[dict[str, str]]:
+    """Of each chunk its recorded results (item's index in the workflow -> JSON), in one round trip."""
+    pipe = client().pipeline(transaction=False)
+    for number in chunks:
+        pipe.hgetall(results_key(meta.id, number))
+    return cast("list[dict[str, str]]", pipe.execute())
 
 
 def note_cause_of_loss(workflow_id: str, chunk: str, cause: str) -> None:
@@ -236,7 +259,7 @@ def failed_items(workflow_id: str) -> Iterator[tuple[Any, Any]]:
     meta = read(workflow_id)
     indices = {int(index) for index in cast("list[str]", client().zrange(failed_key(workflow_id), 0, -1))}
     position = 0
-    for _, items, results in page(workflow_id, range(meta.chunks)):
+    for _, items, results in page(meta, range(meta.chunks)):
         for offset, item in enumerate(items):
             if position + offset in indices:
                 yield item, loads(results[str(position + offset)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,13 +19,15 @@ from switchyard.logs import get_logger
 from switchyard.routing import current_queues, queue_of
 from switchyard.settings import settings
 from switchyard.worker import stopping
-from switchyard.workflows import cancelling, items, publishing, record
+from switchyard.workflows import cancelling, items, publishing, record, sizing
 from switchyard.workflows.context import Current, running_in
+from switchyard.workflows.crew import Crew, call_alone, runs_concurrently
 from switchyard.workflows.record import patiently
+from switchyard.workflows.results import Results
 
-#: Results recorded in one round trip, and the seconds after which fewer are: what a progress bar lags behind.
-FLUSH_ITEMS = 50
+#: Seconds after which what has ended is recorded, in one round trip: what a progress bar lags behind. More bytes do not wait so long.
 FLUSH_SECONDS = 0.5
+FLUSH_BYTES = 1024**2
 #: Deliveries of a chunk without progress after which its items run one at a time, so that one that kills its worker can be told apart.
 CAREFUL_AFTER = {True: 2, False: 1}
 #: Begins of one item, in careful mode, that never ended.
@@ -84,11 +86,12 @@ class _Chunk:
     def __init__(self, meta: record.Meta, chunk: int) -> None:
         self.meta, self.chunk = meta, chunk
         self.limit = current_queues()[queue_of(meta.each)].time_limit
-        ((_, self.items, done),) = patiently(lambda: list(record.page(meta.id, [chunk])))
+        ((_, self.items, done),) = patiently(lambda: list(record.page(meta, [chunk])))
         self.first = chunk * meta.chunk_size
         self.todo = [(self.first + n, item) for n, item in enumerate(self.items) if str(self.first + n) not in done]
         self.deliveries = patiently(lambda: self._count(str(chunk)))
-        self.careful = self.deliveries > CAREFUL_AFTER[items.runs_concurrently()]
+        self.careful = self.deliveries > CAREFUL_AFTER[runs_concurrently()]
+        self.crew: Crew | None = None
         self.buffer: list[items.Outcome] = []
         self.flushed = time.monotonic()
         #: The workflow was cancelled, or has moved on: no further item starts, and no result is wanted any more.
@@ -96,15 +99,14 @@ class _Chunk:
 
     def run(self) -> None:
         recorded, answer = 0, None
-        for outcome in self._outcomes():
+        for outcomes in self._outcomes():
             if self.ended:
                 continue  # what still runs is waited for: it has a slot of this worker
-            if outcome is not None:
-                self.buffer.append(outcome)
-                recorded += 1
+            self.buffer += outcomes
+            recorded += len(outcomes)
             if self._is_due():
                 answer = self._flush()
-            elif outcome is None:  # items that take long: nothing has been recorded for a while, so nobody has answered
+            elif not outcomes:  # items that take long: nothing has been recorded for a while, so nobody has answered
                 self.ended = not patiently(lambda: cancelling.goes_on(self.meta.id, self.meta.attempt))
         # Not once more for nothing: of all chunks only one is to see that all is done, the one that recorded the last.
         if not self.ended and (self.buffer or not answer):
@@ -122,27 +124,27 @@ class _Chunk:
         """Whether to record what has ended; in careful mode each item by itself, before the next one can take it along."""
         if not self.buffer:
             return False
-        return self.careful or len(self.buffer) >= FLUSH_ITEMS or time.monotonic() - self.flushed > FLUSH_SECONDS
+        # A crew hands over what has ended since it did so last; it has waited.
+        waited = self.careful or self.crew is not None or time.monotonic() - self.flushed > FLUSH_SECONDS
+        return waited or sum(len(outcome.result) for outcome in self.buffer) > FLUSH_BYTES
 
-    def _outcomes(self) -> Iterator[items.Outcome | None]:
+    def _outcomes(self) -> Iterator[list[items.Outcome]]:
         function = current_app.tasks.get(self.meta.each)
         if function is None:
-            return iter(
-                [
-                    items.failure(i, f"no task {self.meta.each!r} in this worker; see its queue's imports")
-                    for i, _ in self.todo
-                ]
-            )
+            return self._failures(f"no task {self.meta.each!r} in this worker; see its queue's imports")
         if self.deliveries > MAX_DELIVERIES:
-            return iter([items.failure(i, f"its chunk was lost {MAX_DELIVERIES} times") for i, _ in self.todo])
+            return self._failures(f"its chunk was lost {MAX_DELIVERIES} times")
         if self.careful:
             return self._carefully(function)
-        if items.runs_concurrently() and self.todo:
-            size, tick = self.meta.concurrency, FLUSH_SECONDS
-            return items.at_once(function, self.todo, size=size, limit=self.limit, tick=tick, ended=lambda: self.ended)
-        return items.one_by_one(function, self.todo, self.limit, lambda: self.ended)
+        if runs_concurrently():
+            self.crew = Crew(function, self.todo, self.limit, asked=self.meta.asked, ended=lambda: self.ended)
+            return self.crew.outcomes(tick=FLUSH_SECONDS)
+        return ([outcome] for outcome in items.one_by_one(function, self.todo, self.limit, lambda: self.ended))
 
-    def _carefully(self, function: Task[Any, Any]) -> Iterator[items.Outcome | None]:
+    def _failures(self, error: str) -> Iterator[list[items.Outcome]]:
+        return iter([[items.failure(index, error) for index, _ in self.todo]])
+
+    def _carefully(self, function: Task[Any, Any]) -> Iterator[list[items.Outcome]]:
         """One at a time, each begin counted: an item that kills its worker is found, and fails alone."""
         over = time.monotonic() + self.limit
         for index, item in self.todo:
@@ -150,11 +152,11 @@ class _Chunk:
                 return
             if patiently(lambda index=index: self._count(f"item:{index}")) > MAX_BEGINS:  # type: ignore[misc]
                 cause = patiently(lambda: record.cause_of_loss(self.meta.id, str(self.chunk)))
-                yield items.failure(index, f"its worker was lost each time it ran: {cause}")
+                yield [items.failure(index, f"its worker was lost each time it ran: {cause}")]
                 continue
             with _given_back_at_the_end_of_a_stop(partial(self._uncount, f"item:{index}")):
-                outcome = items.call_alone(function, index, item, self.limit)
-            yield outcome
+                outcome = call_alone(function, index, item, self.limit)
+            yield [outcome]
 
     def _count(self, field: str) -> int:
         """How often this chunk was delivered, or this item begun, this time included."""
@@ -174,8 +176,11 @@ class _Chunk:
             record.OPEN,
             record.items_key(meta.id),
             record.deliveries_key(meta.id),
+            sizing.ITEM_SECONDS,
         ]
-        args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires, self.chunk]
+        took = [outcome.seconds for outcome in batch if outcome.seconds]  # some have not run
+        seconds = sum(took) / max(1, len(took))
+        args: list[Any] = [meta.id, meta.attempt, settings().workflow_expires, self.chunk, meta.each, f"{seconds:.6f}"]
         for outcome in batch:
             args += [outcome.index, int(outcome.ok), outcome.result]
         state, done, total = patiently(lambda: record.run_script("record", keys, args))
@@ -185,6 +190,8 @@ class _Chunk:
 
     def forget(self) -> None:
         """Its message goes back: record what has ended, and have the rest run again as a first delivery."""
+        if self.crew:
+            self.buffer += self.crew.take()
         if self.buffer:
             self._flush()
         self._uncount(str(self.chunk), f"cause:{self.chunk}")
@@ -201,7 +208,7 @@ class _Chunk:
 
 @shared_task(name="switchyard.call_back", base=NeverLost)
 def call_back(workflow_id: str, attempt: int) -> None:
-    """Call the workflow's callback with all results in order, and end the workflow with what it returns."""
+    """Call the workflow's callback with all results in order, in a list unless it reads them page by page, and end the workflow with what it returns."""
     with _bound(workflow_id, attempt), _never_lost():
         meta = _read(workflow_id)
         if meta is None or not (claims := _claim(meta, attempt)):
@@ -214,12 +221,13 @@ def call_back(workflow_id: str, attempt: int) -> None:
         if callback is None:
             _end(workflow_id, attempt, f"no task {meta.callback!r} in this worker; see its queue's imports")
             return
-        grouped = patiently(lambda: list(_results(meta)))
+        results = Results(meta)
+        grouped = results if meta.stream else list(results)
         if not patiently(lambda: cancelling.goes_on(workflow_id, attempt)):  # many results take a while to be read
             return
         unclaim = partial(record.client().hincrby, record.meta_key(workflow_id), "joins", -1)
         with _given_back_at_the_end_of_a_stop(unclaim):
-            outcome = items.call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
+            outcome = call_alone(callback, 0, grouped, current_queues()[queue_of(meta.callback)].time_limit)
         if outcome.error:
             _end(workflow_id, attempt, f"its callback failed: {outcome.error}")
             return
@@ -233,14 +241,6 @@ def _claim(meta: record.Meta, attempt: int) -> int:
     limit = current_queues()[queue_of(meta.callback)].chunk_time_limit
     args = [meta.id, attempt, current_task.request.id, limit]
     return int(patiently(lambda: record.run_script("join", keys, args)))
-
-
-def _results(meta: record.Meta) -> Iterable[Any]:
-    """One result per item, in order."""
-    for chunk, chunk_items, results in record.page(meta.id, range(meta.chunks)):
-        for offset in range(len(chunk_items)):
-            text = results.get(str(chunk * meta.chunk_size + offset))
-            yield loads(text) if text else {"status": False, "message": "its result has expired"}
 
 
 def _end(workflow_id: str, attempt: int, reason: str) -> None:

@@ -68,7 +68,7 @@ def test_an_answer_that_is_another_product_or_no_json_is_an_error(supplier, monk
     """What the supplier says is checked before it is stored."""
     client = supplier_client()
     for reply in (b"<html>", b"[]", b'{"product_id": 8}', b'{"product_id": 7, "brand": 1}'):
-        monkeypatch.setattr(client, "_request", lambda *_, reply=reply, **__: reply)
+        monkeypatch.setattr(client, "_get", lambda _, reply=reply: reply)
         with pytest.raises(Exception, match=r"not JSON|something else|brand"):
             client.product(7)
 

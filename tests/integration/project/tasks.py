@@ -130,6 +130,40 @@ def spread_many(count):
     return fan_out(do_nothing, range(count), callback=count_results)
 
 
+@shared_task(name="spread_freely")
+def spread_freely(items=None, count=0, counted=True, callback="collect", stream=False):
+    """With nothing said about chunks, or how many items run at once."""
+    source = items or (range(count) if counted else iter(range(count)))
+    return fan_out(misbehave if items else do_nothing, source, callback=callback, stream=stream)
+
+
+at_once = []
+
+
+@shared_task(name="spread_to_count")
+def spread_to_count(count, **chosen):
+    return fan_out(count_at_once, range(count), callback=collect, **chosen)
+
+
+@shared_task(name="count_at_once")
+def count_at_once(item):
+    """How many of these run in this process right now."""
+    at_once.append(item)
+    found = len(at_once)
+    time.sleep(0.05)
+    at_once.remove(item)
+    return found
+
+
+@shared_task(name="look_at_results")
+def look_at_results(results):
+    """A callback that may be given more than fits into memory."""
+    return {
+        "is a list": isinstance(results, list), "len": len(results), "sum": sum(results), "last": results[-1],
+        "some": results[1000:1003],
+    }  # fmt: skip
+
+
 @shared_task(name="do_nothing")
 def do_nothing(item):
     return item

@@ -17,7 +17,7 @@ end
 if ARGV[5] ~= '0' then
   redis.call('DEL', items)
   -- As if it had never begun: by now it may fan out otherwise.
-  redis.call('HDEL', meta, 'each', 'callback', 'chunk_size', 'concurrency')
+  redis.call('HDEL', meta, 'each', 'callback', 'chunk_size', 'concurrency', 'chosen', 'stream')
   set('state', 'waiting')
 else
   local chunks, size, there = tonumber(found[5]), tonumber(found[6]), 0

@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any
 
-from bench.no_op_notes import NAME, PREFETCH, note_of, transport_file
+from bench.notes import NAME, PREFETCH, note_of, transport_file
 from celery import Celery, bootsteps, shared_task
 from celery.signals import worker_ready
 

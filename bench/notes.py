@@ -1,8 +1,12 @@
-"""What a worker's processes tell the bench, in files: when they began tasks, and which transport they have. The broker is not kept busy with it."""
+"""What a worker's processes tell the bench, in files: when they ran tasks, and which transport they have. The broker is not kept busy with it.
+
+Only the standard library: workers of other projects run in an environment without ours.
+"""
 
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import time
 from functools import cache
@@ -10,12 +14,13 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-#: In a worker's environment: its name, and how many messages it may hold.
-NAME, PREFETCH = "BENCH_NAME", "BENCH_PREFETCH"
+#: In a worker's environment: its name, the folder of its notes, how many messages it may hold, and a file that its tasks wait for.
+NAME, FOLDER, PREFETCH, GATE = "BENCH_NAME", "BENCH_FOLDER", "BENCH_PREFETCH", "BENCH_GATE"
 #: When a process began its last task, by the clock that all processes share, and how many it has begun. The number comes
 #: last, so that whoever sees it sees the time that belongs to it.
 _NOTE = struct.Struct("dq")
 _making = Lock()
+_open = False
 
 
 class Begun(NamedTuple):
@@ -23,6 +28,8 @@ class Begun(NamedTuple):
 
     tasks: int
     last: float
+    #: Of how many processes.
+    processes: int
 
 
 class Note:
@@ -55,10 +62,31 @@ def note_of(state_dir: Path, name: str, pid: int) -> Note:
         return _made(state_dir, name, pid)
 
 
+def note() -> None:
+    """A task has run in this process, whose environment says where that is noted; the first ones wait until its gate is open."""
+    noted = note_of(Path(os.environ[FOLDER]), os.environ[NAME], os.getpid())
+    while _shut():
+        time.sleep(0.005)
+    noted.add()
+
+
+def _shut() -> bool:
+    global _open  # noqa: PLW0603  asked for each task, and once open it stays so
+    _open = _open or not (gate := os.environ.get(GATE)) or Path(gate).exists()
+    return not _open
+
+
+def arrived(state_dir: Path, name: str) -> int:
+    """Processes of the worker `name` that have begun a task."""
+    return len(list(_folder(state_dir, name).glob("*")))
+
+
 def begun(state_dir: Path, name: str) -> Begun:
     """What all processes of the worker `name` have done so far."""
     notes = [_NOTE.unpack(file.read_bytes()) for file in _folder(state_dir, name).glob("*") if file.stat().st_size]
-    return Begun(sum(tasks for _, tasks in notes), max((last for last, _ in notes), default=0.0))
+    return Begun(
+        sum(tasks for _, tasks in notes), max((last for last, _ in notes), default=0.0), sum(t > 0 for _, t in notes)
+    )
 
 
 def _folder(state_dir: Path, name: str) -> Path:

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
-import statistics
 import sys
 import time
 import uuid
@@ -21,15 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bench.machine import Machine
+from bench.numbers import median, number, p99
+from bench.section import Bar, Chart, Section, out, show
 from bench.workers import Bench, bench, wait_until
-from rich.console import Console
-from rich.table import Table
 
 from switchyard.errors import SwitchyardError
 from switchyard.queues import load
 from switchyard.settings import ROOT
-
-out = Console(highlight=False)
 
 #: Seconds between two of coupons' tasks: people who click, not a batch.
 PACE = 0.05
@@ -91,7 +87,7 @@ class Round:
 
     def waits(self, tasks: int) -> list[float]:
         """Seconds from enqueue to start of each of `tasks` of coupons' tasks, sent one by one."""
-        from bench.lanes_tasks import STARTED
+        from bench.lanes.tasks import STARTED
 
         sent: dict[str, float] = {}
         self.client.delete(STARTED)
@@ -132,7 +128,7 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
     """The waits of one kind of work, by condition."""
     lanes, one = layouts()
     waits: dict[str, list[float]] = {"idle": [], "promotions full": [], "one queue": []}
-    for number in range(chosen.rounds):
+    for round_number in range(chosen.rounds):
         for condition in ("idle", "promotions full"):
             workers = made.workers(lanes.toml, SHORT_QUEUE, LONG_QUEUE)
             round_ = Round(made, kind, lanes)
@@ -146,14 +142,18 @@ def measure(made: Bench, kind: Kind, chosen: argparse.Namespace) -> dict[str, li
                     f"Fewer than {chosen.waiting} tasks waited at the end; measure fewer with --tasks."
                 )
             refuse_failures(made)
-            say(f"{kind.name}, round {number + 1} of {chosen.rounds}", condition, waits[condition][-chosen.tasks :])
+            say(
+                f"{kind.name}, round {round_number + 1} of {chosen.rounds}",
+                condition,
+                waits[condition][-chosen.tasks :],
+            )
             made.stop(workers)
             made.client().flushall()
     workers = made.workers(one.toml, ONE_QUEUE)
     round_ = Round(made, kind, one)
     round_.waits(5)
     round_.fill(chosen.waiting)
-    out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes minutes")
+    out.print(f"{kind.name}: coupons' tasks wait behind {chosen.waiting} others in one queue; this takes a while")
     waits["one queue"] = round_.waits(chosen.tasks)
     refuse_failures(made)
     made.stop(workers)
@@ -169,13 +169,42 @@ def refuse_failures(made: Bench) -> None:
 
 def say(what: str, condition: str, waits: list[float]) -> None:
     """One line of progress."""
-    p50, p99 = percentiles(waits)
-    out.print(f"{what}: {condition}: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
+    out.print(f"{what}: {condition}: p50 {1000 * median(waits):.1f} ms, p99 {1000 * p99(waits):.1f} ms")
 
 
-def percentiles(waits: list[float]) -> tuple[float, float]:
-    """The median and the 99th percentile."""
-    return statistics.median(waits), statistics.quantiles(waits, n=100, method="inclusive")[98]
+def section(found: dict[str, dict[str, list[float]]], waiting: int) -> Section:
+    """As it is shown: the waits of each kind of work, by condition."""
+    rows, sentences, bars = [], [], []
+    for kind, waits in found.items():
+        idle = waits["idle"]
+        for condition, some in waits.items():
+            times = (median(some) / median(idle), p99(some) / p99(idle))
+            rows.append([f"{kind}, {condition}", *(number(1000 * f(some)) for f in (median, p99)), *map(number, times)])
+            bars.append(Bar(f"{kind}, {condition}", 1000 * median(some), condition != "one queue"))
+        lanes, one = (median(waits[condition]) for condition in ("promotions full", "one queue"))
+        sentences.append(
+            f"{kind} tasks: behind {waiting:,} others coupons' wait {number(1000 * lanes)} ms in a queue of their own, and {number(one)} s "
+            f"in one queue with them, {number(one / lanes)} times as long."
+        )
+    return Section(
+        title="Lanes",
+        about="How long coupons' tasks wait from enqueue to start: on idle workers; while promotions fills all of its slots and its "
+        "queue; and behind them in one queue with the slots of both.",
+        command="make bench B=lanes",
+        columns=["work, and what else there is", "p50 ms", "p99 ms", "× idle p50", "× idle p99"],
+        rows=rows,
+        sentences=sentences,
+        charts=[Chart("lanes", "ms until coupons' tasks start: p50", bars)],
+    )
+
+
+def short() -> Section:
+    """Of what only sleeps, and behind fewer."""
+    few = argparse.Namespace(waiting=150, tasks=40, rounds=1)
+    with bench() as made:
+        made.environment["CELERY_APP"] = "bench.lanes.tasks:app"
+        kind = next(kinds())
+        return section({kind.name: measure(made, kind, few)}, few.waiting)
 
 
 def main() -> int:
@@ -186,36 +215,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kind", choices=("sleeping", "real"), help="only this kind of work")
     chosen = parser.parse_args()
-    table = Table("work", "promotions", "p50 ms", "p99 ms", "× idle p50", "× idle p99", box=None, pad_edge=False)
+    machine = Machine()
     with bench() as made:
-        made.environment["CELERY_APP"] = "bench.lanes_tasks:app"
+        made.environment["CELERY_APP"] = "bench.lanes.tasks:app"
         try:
-            for kind in kinds():
-                if chosen.kind in (None, kind.name):
-                    waits = measure(made, kind, chosen)
-                    add(table, kind, waits)
+            found = {kind.name: measure(made, kind, chosen) for kind in kinds() if chosen.kind in (None, kind.name)}
         except SwitchyardError as exc:
             print(f"error: {exc}", file=sys.stderr)
             return 1
-    out.print(table)
-    out.print(
-        f"{chosen.tasks} tasks a round, {chosen.rounds} rounds, one of one queue; {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+        show(section(found, chosen.waiting))
+        out.print(f"{chosen.tasks} tasks a round, {chosen.rounds} rounds, one of one queue; {machine.sentence(made)}")
     return 0
-
-
-def add(table: Table, kind: Kind, waits: dict[str, list[float]]) -> None:
-    """The rows of one kind, and how much one queue is worse."""
-    idle = percentiles(waits["idle"])
-    for condition, values in waits.items():
-        found = percentiles(values)
-        table.add_row(kind.name, condition, *(f"{value * 1000:,.1f}" for value in found),
-                      *(f"{value / base:,.1f}" for value, base in zip(found, idle, strict=True)))  # fmt: skip
-    p50, p99 = (
-        one / lanes
-        for one, lanes in zip(percentiles(waits["one queue"]), percentiles(waits["promotions full"]), strict=True)
-    )
-    out.print(f"{kind.name}: one queue / queue per report: p50 {p50:,.0f}, p99 {p99:,.0f}")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ commands one message costs that wakes a herd. Processor time is the worker's: it
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from bench import no_op_commands, no_op_rates, no_op_wake
-from bench.no_op_row import Row
-from bench.no_op_workers import POOLS, SIDES, Worker, out, prepare
+from bench.machine import Machine
+from bench.names import some_of
+from bench.no_op import commands, rates, wake
+from bench.no_op.workers import POOLS, SIDES, Worker, prepare
+from bench.row import Row
+from bench.section import Section, out, show
 from bench.workers import Bench, bench
-from rich.table import Table
 
 from switchyard.errors import SwitchyardError
 
@@ -33,10 +32,10 @@ def parts(made: Bench, chosen: argparse.Namespace) -> dict[str, Callable[[], Ite
     """What can be measured, by name."""
     waking = [pool for pool in chosen.pools if pool in _WAKING]
     return {
-        "rates": lambda: no_op_rates.measure(made, chosen.pools, chosen.rounds, chosen.seconds),
-        "idle": lambda: no_op_commands.idle(made, chosen.pools),
-        "wake": lambda: no_op_wake.measure(made, waking, chosen.rounds, chosen.messages),
-        "herd": lambda: no_op_commands.herd(made, chosen.workers),
+        "rates": lambda: rates.measure(made, chosen.pools, chosen.rounds, chosen.seconds),
+        "idle": lambda: commands.idle(made, chosen.pools),
+        "wake": lambda: wake.measure(made, waking, chosen.rounds, chosen.messages),
+        "herd": lambda: commands.herd(made, chosen.workers),
     }
 
 
@@ -63,21 +62,43 @@ def say_transports(made: Bench) -> None:
         worker.stop()
 
 
+def section(rows: list[Row], rounds: int) -> Section:
+    """As it is shown."""
+    required = [row for row in rows if row.met is not None]
+    return Section(
+        title="The transport, beside kombu's own",
+        about=f"Tasks that do nothing, on our transport and on kombu's, with the same settings and otherwise the same Celery; medians of "
+        f"rounds ({rounds}) and of their ratios.",
+        command="make bench B=no_op",
+        columns=["what", "unit", "ours", "kombu's", "ratio", "required", "met"],
+        rows=[row.cells for row in rows],
+        sentences=[
+            *(f"{row.what}: {row.ratio:.1f} times the tasks." for row in rows if row.unit == "tasks/s"),
+            f"Of {len(required)} figures that are required, {sum(bool(row.met) for row in required)} are met.",
+        ],
+    )
+
+
+def short() -> Section:
+    """Rates alone, of two pools."""
+    with bench() as made:
+        prepare(made, "leased")
+        return section([*rates.measure(made, ["solo", "gevent"], rounds=1, seconds=2)], rounds=1)
+
+
 def main() -> int:
     """Measure and print the table; what is not met is a number, and no error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pools", type=_some_of(POOLS), default=list(POOLS), help="some of " + ",".join(POOLS))
+    parser.add_argument("--pools", type=some_of(POOLS), default=list(POOLS), help="some of " + ",".join(POOLS))
     all_parts = ("rates", "idle", "wake", "herd")
-    parser.add_argument("--parts", type=_some_of(all_parts), default=all_parts, help="some of " + ",".join(all_parts))
+    parser.add_argument("--parts", type=some_of(all_parts), default=all_parts, help="some of " + ",".join(all_parts))
     parser.add_argument("--seconds", type=float, default=3, help="that a side has for a rate, by turns")
     parser.add_argument("--messages", type=int, default=300, help="that wake an idle worker, in all rounds together")
     parser.add_argument("--workers", type=int, default=20, help="of the herd")
     parser.add_argument("--transport", choices=("leased", "stock"), default="leased", help="which of ours")
     chosen = parser.parse_args()
-    # Else a kill would leave the server and the workers behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    before = os.getloadavg()[0]
+    machine = Machine()
     with bench() as made:
         prepare(made, chosen.transport)
         try:
@@ -86,28 +107,10 @@ def main() -> int:
             print(f"error: {exc}", file=sys.stderr)
             return 1
         rows = measure(made, chosen)
-        server = made.client().info("server")["redis_version"]
-    table = Table("what", "unit", "ours", "kombu's", "ratio", "required", "met", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row.cells)
-    out.print(table)
-    out.print(
-        f"Medians of {chosen.rounds} rounds and of their ratios; {os.cpu_count()} cores, Python {platform.python_version()}, Redis {server} "
-        f"without persistence; {before:.1f} processes wanted a core before, {os.getloadavg()[1]:.1f} in the last 5 minutes"
-    )
+        on = machine.sentence(made)
+    show(section(rows, chosen.rounds))
+    out.print(f"Medians of {chosen.rounds} rounds and of their ratios; {on}")
     return 0
-
-
-def _some_of(names: Iterable[str]) -> Callable[[str], list[str]]:
-    known = list(names)
-
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := set(chosen) - set(known):
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
-        return [name for name in known if name in chosen]
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import uuid
@@ -12,30 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kombu
-from bench.no_op_notes import NAME, PREFETCH, Begun, begun, transport_file
+from bench import processes
+from bench.notes import NAME, PREFETCH, Begun, begun, transport_file
 from bench.workers import Bench, wait_until
 from celery import Celery
-from rich.console import Console
 
 from switchyard.routing import published_queue
 
 #: Each side has a queue and a database of its own: both may run at once, and a noisy moment is both's.
 TOML = '[queues.default]\ntasks = ["*"]\n[queues.ours]\nconcurrency = 50\n[queues.kombus]\nconcurrency = 50\n'
 
-#: A pipe has no width, and a line of a table is one line.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two transports: the name of its app and of its queue, and its database."""
+    """One of two that are compared: the name of its queue, its database, its app, and its queues.toml's folder if it has its own."""
 
     name: str
     database: int
+    app: str = "ours"
+    config: str | None = None
 
 
-OURS, STOCK = Side("ours", 0), Side("kombus", 2)
+OURS, STOCK = Side("ours", 0), Side("kombus", 2, app="kombus")
 SIDES = (OURS, STOCK)
 
 
@@ -60,7 +59,7 @@ class Worker:
         self.made, self.state_dir = made, Path(made.environment["STATE_DIR"])
         self.name = f"{side.name}-{pool.name}-{next(_numbers)}"
         command = [
-            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op_tasks:{side.name}", "worker", "-P", pool.name,
+            sys.executable, "-m", "celery", "-q", "-A", f"bench.no_op.tasks:{side.app}", "worker", "-P", pool.name,
             "-c", str(pool.slots), "-Q", side.name, "-n", f"{self.name}@bench", "-l", "WARNING", "-O", "fair",
             "--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1",
         ]  # fmt: skip
@@ -69,6 +68,7 @@ class Worker:
             command,
             CELERY_BROKER_URL=f"redis://127.0.0.1:{made.port}/{side.database}",
             **{NAME: self.name, PREFETCH: str(prefetch or pool.slots)},
+            **({"CONFIG_DIR": side.config} if side.config else {}),
         )
 
     @property
@@ -84,19 +84,11 @@ class Worker:
 
     def cpu(self) -> float:
         """Seconds of processor that it and its children have had; a busy machine makes these no longer."""
-        return sum(_cpu_of_group(stat, self.process.pid) for stat in Path("/proc").glob("[0-9]*/stat"))
+        return processes.cpu(self.process.pid)
 
     def stop(self) -> None:
         """End it, whatever it is doing."""
         self.made.stop([self.process])
-
-
-def _cpu_of_group(stat: Path, group: int) -> float:
-    try:
-        fields = stat.read_text().rsplit(")", 1)[1].split()
-    except OSError:  # it has ended
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if int(fields[2]) == group else 0.0
 
 
 def prepare(made: Bench, transport: str) -> None:
@@ -104,8 +96,7 @@ def prepare(made: Bench, transport: str) -> None:
     (made.folder / "queues.toml").write_text(TOML)
     made.environment["CELERY_RESULT_BACKEND"] = "disabled://"
     made.environment["BROKER_TRANSPORT"] = transport
-    # A disk that others use would be measured as well, and is the same for both.
-    made.client().config_set("appendonly", "no")
+    made.without_persistence()
 
 
 class Copies:

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from bench.no_op_row import Row, median
-from bench.no_op_workers import POOLS, SIDES, Copies, Pool, Side, Worker, out
+from bench.no_op.workers import POOLS, SIDES, Copies, Pool, Side, Worker
+from bench.numbers import median
+from bench.row import Row
+from bench.section import out
 from bench.workers import Bench
 
 #: Seconds of a turn, and messages that are enough for it.
@@ -92,7 +94,7 @@ def measure(made: Bench, pools: list[str], rounds: int, seconds: float) -> Itera
     for number in range(rounds):
         for case in all_cases:
             race = Race(made, case)
-            ours, stock = race.run(max(1, round(seconds / _TURN)))
+            ours, stock = race.run(turns_of(seconds))
             case.rounds.append((ours, stock))
             out.print(
                 f"round {number + 1} of {rounds}: {case}: {ours.rate:,.0f}/s beside {stock.rate:,.0f}/s, "
@@ -103,37 +105,42 @@ def measure(made: Bench, pools: list[str], rounds: int, seconds: float) -> Itera
         yield from case.rows()
 
 
+def turns_of(seconds: float) -> int:
+    """How many turns that is."""
+    return max(1, round(seconds / _TURN))
+
+
 class Race:
     """A worker of each side, with queues that do not run empty."""
 
-    def __init__(self, made: Bench, case: Case) -> None:
-        self.made, self.case = made, case
-        self.copies = {side: Copies(made, side, case.task) for side in SIDES}
-        self.pushed = dict.fromkeys(SIDES, 0)
-        self.workers = {side: Worker(made, side, case.pool, case.prefetch) for side in SIDES}
+    def __init__(self, made: Bench, case: Case, sides: tuple[Side, Side] = SIDES) -> None:
+        self.made, self.case, self.sides = made, case, sides
+        self.copies = {side: Copies(made, side, case.task) for side in sides}
+        self.pushed = dict.fromkeys(sides, 0)
+        self.workers = {side: Worker(made, side, case.pool, case.prefetch) for side in sides}
 
     def run(self, turns: int) -> tuple[Found, Found]:
-        """What each side has done in its turns, ours first."""
+        """What each side has done in its turns, in their order."""
         if self.case.task == _PAUSE:
-            self._fill(*SIDES)
+            self._fill(*self.sides)
             time.sleep(_WARM_UP)
-            found = self._turn(SIDES, 2 * turns * _TURN)
+            found = self._turn(self.sides, 2 * turns * _TURN)
         else:
             self._signal(signal.SIGSTOP)
-            found = dict.fromkeys(SIDES, Found())
-            for side in SIDES:
+            found = dict.fromkeys(self.sides, Found())
+            for side in self.sides:
                 self._turn_alone(side, _WARM_UP)
             for number in range(turns):
-                for side in SIDES if number % 2 else reversed(SIDES):
+                for side in self.sides if number % 2 else reversed(self.sides):
                     found[side] += self._turn_alone(side, _TURN)
-        ours, stock = found.values()
-        return ours, stock
+        one, other = found.values()
+        return one, other
 
     def oddities(self) -> str:
         """What makes a rate doubtful, for the line that says it: nothing may stay behind, and nothing run twice."""
         self._signal(signal.SIGSTOP)
-        left = {side: self.made.client(side.database).llen(side.name) for side in SIDES}
-        for side in SIDES:
+        left = {side: self.made.client(side.database).llen(side.name) for side in self.sides}
+        for side in self.sides:
             self.made.client(side.database).delete(side.name)
         self._signal(signal.SIGCONT)
         end, said = time.monotonic() + 5, ""
@@ -176,5 +183,5 @@ class Race:
                 self.pushed[side] += missing
 
     def _signal(self, number: int, *sides: Side) -> None:
-        for side in sides or SIDES:
+        for side in sides or self.sides:
             os.killpg(self.workers[side].process.pid, number)

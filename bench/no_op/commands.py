@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.no_op_monitor import Seen, watch
-from bench.no_op_row import Row
-from bench.no_op_workers import OURS, POOLS, SIDES, STOCK, Copies, Pool, Side, Worker, out
+from bench.no_op.monitor import Seen, watch
+from bench.no_op.workers import OURS, POOLS, SIDES, STOCK, Copies, Pool, Side, Worker
+from bench.row import Row
+from bench.section import out
 from bench.workers import Bench, wait_until
 
 #: Seconds a worker has after its start until it counts as idle, and for how long that is then watched.

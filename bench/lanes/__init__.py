@@ -1,0 +1,1 @@
+"""How long one report's tasks wait for another's."""

@@ -1,0 +1,1 @@
+"""Small tasks per second, of everybody who does such work."""
