@@ -219,8 +219,14 @@ class Checkout:
         self.make("down")
         if self.runtime == "docker":
             self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
-            images = [f"{self.project}-{name}" for name in ("app", "flower", "dev")]
-            subprocess.run(["docker", "image", "rm", "--force", *images], capture_output=True, check=False)
+            # Also those whose names newer ones have.
+            ours = ["--filter", f"label=com.docker.compose.project={self.project}"]
+            images = subprocess.run(
+                ["docker", "image", "ls", "--quiet", *ours], capture_output=True, text=True, check=False
+            )
+            subprocess.run(
+                ["docker", "image", "rm", "--force", *images.stdout.split()], capture_output=True, check=False
+            )
         if pidfile.exists() and (pid := int(pidfile.read_text())):
             for process in [pid, *children(pid)]:
                 try:
