@@ -54,7 +54,7 @@ render: ## Write what follows from config/queues.toml; CHECK=1 only compares
 check: ## Lint, types, and that nothing rendered is stale
 	@$(RUN) --dev switchyard.check
 test: ## Every test, fast ones first: make test [T=tests/unit]
-	@$(RUN) --dev $(if $(CI),--browser) pytest $(TWO_FILES_AT_A_TIME) $(T)
+	@$(RUN) --dev $(if $(CI),--browser --peers) pytest $(TWO_FILES_AT_A_TIME) $(T)
 bench: ## Measure all beside their baselines, ten minutes, and write docs/performance.md; or one of bench/: make bench B=no_op
 	@$(RUN) --peers bench$(if $(B),.$(B)) $(ARGS)
 drill: ## Kill things under load and count what was lost: make drill [KIND=workers] [ARGS="--rounds 5"]
