@@ -108,13 +108,14 @@ def test_items_that_have_not_begun_never_do(deployment, workflow, pool):
     eventually(lambda: len(begun(deployment)) >= 3, "some items to have begun")
 
     started.cancel()
-    done, had_begun = started.fields()["done"], len(begun(deployment))
+    # What has ended is recorded twice a second: by now perhaps nothing.
+    done, had_begun = started.fields().get("done"), len(begun(deployment))
 
     until_nothing_is_left(deployment)
     assert is_cancelled(started.fields())
     # At most what runs at once, and what follows it until each chunk has asked again.
     assert len(begun(deployment)) - had_begun < 100 < 600 - had_begun
-    assert started.fields()["done"] == done
+    assert started.fields().get("done") == done
     assert called_back(deployment) == []
     client = deployment.server.client()
     assert client.zcard("switchyard:workflows") == 0
