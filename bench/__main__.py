@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from importlib.util import find_spec
-from multiprocessing import get_context
 
-from bench import page
+from bench import alone, page
 from bench.machine import Machine
 from bench.section import Section, out, show
 from bench.workers import bench
@@ -27,17 +24,6 @@ from switchyard.settings import ROOT
 SECTIONS = ("small_tasks", "fan_out", "no_op", "lanes", "latency", "footprint", "growth")
 
 
-def alone(name: str) -> Section:
-    """The short form of one, in a process of its own: what is connected to its Redis is not to be used with the next one's."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(_short, name).result()
-
-
-def _short(name: str) -> Section:
-    found: Section = import_module(f"bench.{name}.__main__").short()
-    return found
-
-
 def main() -> int:
     """Measure, show and write; 1 if something could not be measured, which the page says as well."""
     machine = Machine()
@@ -46,7 +32,7 @@ def main() -> int:
     for place, name in enumerate(names):
         out.print(f"{place + 1} of {len(names)}: {name}, after {(time.monotonic() - began) / 60:.1f} minutes")
         try:
-            sections.append(alone(name))
+            sections.append(alone.short(name))
         except SwitchyardError as exc:
             print(f"error: {name}: {exc}", file=sys.stderr)
             failed.append(name)

@@ -96,13 +96,19 @@ def test_what_could_not_be_measured_is_said_and_the_rest_is_written(
 
     monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "lanes", "deleted"))
     monkeypatch.setattr(everything, "ROOT", tmp_path)
-    monkeypatch.setattr(everything, "alone", alone)
+    monkeypatch.setattr(everything.alone, "short", alone)
     monkeypatch.setattr(everything, "bench", nullcontext)
     monkeypatch.setattr(everything.Machine, "sentence", lambda *_: "2 cores")
     assert everything.main() == 1
     written = (tmp_path / "docs" / "performance.md").read_text()
     assert "Measured with 2 cores. Not measured this time: lanes." in written
     assert written.count("## ") == 1
+
+
+def test_a_bench_runs_in_a_process_of_its_own() -> None:
+    """Which comes as far as the bench: of one that is not there, it says so."""
+    with pytest.raises(ModuleNotFoundError, match=r"bench\.deleted"):
+        everything.alone.short("deleted")
 
 
 def test_a_chart_is_well_formed_and_its_longest_bar_fills_it() -> None:
