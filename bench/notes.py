@@ -20,7 +20,6 @@ NAME, FOLDER, PREFETCH, GATE = "BENCH_NAME", "BENCH_FOLDER", "BENCH_PREFETCH", "
 #: last, so that whoever sees it sees the time that belongs to it.
 _NOTE = struct.Struct("dq")
 _making = Lock()
-_open = False
 
 
 class Begun(NamedTuple):
@@ -41,7 +40,12 @@ class Note:
         file.write_bytes(bytes(_NOTE.size))
         with file.open("r+b") as opened:
             self.shared = mmap.mmap(opened.fileno(), _NOTE.size)
-        self.lock, self.tasks = Lock(), 0
+        self.lock, self.tasks, self.passed = Lock(), 0, False
+
+    def passes(self) -> bool:
+        """Whether its gate is open: asked for each task, and once open it stays so."""
+        self.passed = self.passed or not (gate := os.environ.get(GATE)) or Path(gate).exists()
+        return self.passed
 
     def add(self) -> None:
         """A task begins."""
@@ -65,15 +69,9 @@ def note_of(state_dir: Path, name: str, pid: int) -> Note:
 def note() -> None:
     """A task has run in this process, whose environment says where that is noted; the first ones wait until its gate is open."""
     noted = note_of(Path(os.environ[FOLDER]), os.environ[NAME], os.getpid())
-    while _shut():
+    while not noted.passes():
         time.sleep(0.005)
     noted.add()
-
-
-def _shut() -> bool:
-    global _open  # noqa: PLW0603  asked for each task, and once open it stays so
-    _open = _open or not (gate := os.environ.get(GATE)) or Path(gate).exists()
-    return not _open
 
 
 def arrived(state_dir: Path, name: str) -> int:

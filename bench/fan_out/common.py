@@ -20,7 +20,7 @@ SUPPLIER, STORE, REDIS, ITEMS = "BENCH_SUPPLIER", "BENCH_STORE", "BENCH_REDIS", 
 DONE, DATABASE = "bench:done", 5
 #: The list into which a program says when it begins, and what it has spent until then on being loaded: neither is measured.
 BEGUN = "bench:begun"
-#: The list into which each of Celery's workers says that it consumes.
+#: The list into which each process of a way's workers says that it is there.
 READY = "bench:ready"
 UPDATED = {"status": True, "message": "successfully updated"}
 
@@ -36,7 +36,7 @@ def _client() -> redis.Redis:
 
 
 def ready() -> None:
-    """Say that this worker consumes."""
+    """Say that this worker's process is there."""
     _client().rpush(READY, os.getpid())
 
 

@@ -13,7 +13,14 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import GroupCallbacks
 from dramatiq.rate_limits.backends import RedisBackend
 
+
+class _Ready(dramatiq.Middleware):
+    def after_worker_boot(self, _broker: object, _worker: object) -> None:
+        common.ready()
+
+
 broker = RedisBroker(url=common.redis_url(7))
+broker.add_middleware(_Ready())
 broker.add_middleware(GroupCallbacks(RedisBackend(url=common.redis_url(7))))
 dramatiq.set_broker(broker)
 

@@ -10,10 +10,16 @@ import os
 
 import redis.asyncio
 from bench.fan_out import common, lean
+from taskiq import TaskiqEvents, TaskiqState
 from taskiq_redis import RedisStreamBroker
 
 broker = RedisStreamBroker(common.redis_url(8))
 _counter = redis.asyncio.Redis.from_url(common.redis_url(8), max_connections=1000)
+
+
+@broker.on_event(TaskiqEvents.WORKER_STARTUP)
+async def _say_so(_: TaskiqState) -> None:
+    common.ready()
 
 
 @broker.task(task_name="update")

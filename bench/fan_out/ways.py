@@ -43,6 +43,8 @@ class Way:
     name: str
     workers: tuple[tuple[str, ...], ...]
     publish: tuple[str, ...] = ()
+    #: Of each command, those that say that they are there.
+    processes: int = 1
 
 
 def _python(*module: str) -> tuple[str, ...]:
@@ -67,14 +69,13 @@ ARTICLE = Way("the article's chord", _article(1), _python(f"{_HERE}.article", "u
 TWO_ARTICLES = Way("the article's chord, 2 workers", _article(1, 2), _python(f"{_HERE}.article", "update"))
 DRAMATIQ = Way(
     "dramatiq-gevent -p2 -t100", ((str(PEERS / "dramatiq-gevent"), f"{_HERE}.peer_dramatiq", "-p2", "-t100", "--skip-logging"),),
-    (str(PEERS / "python"), "-m", f"{_HERE}.peer_dramatiq"),
+    (str(PEERS / "python"), "-m", f"{_HERE}.peer_dramatiq"), processes=2,
 )  # fmt: skip
 TASKIQ = Way(
     "taskiq stream -w2",
     ((str(PEERS / "taskiq"), "worker", f"{_HERE}.peer_taskiq:broker", "-w2", "--max-async-tasks", "100", "--log-level", "WARNING"),),
-    (str(PEERS / "python"), "-m", f"{_HERE}.peer_taskiq"),
+    (str(PEERS / "python"), "-m", f"{_HERE}.peer_taskiq"), processes=2,
 )  # fmt: skip
-PEERS_WAYS, PEERS_START_S = (DRAMATIQ, TASKIQ), 4.0
 #: By the words in which they are chosen.
 WAYS = {
     "ours": (OURS,), "bare": BARE, "faster": FASTER, "article": (ARTICLE,), "articles": (TWO_ARTICLES,),
@@ -108,10 +109,8 @@ class Races:
         """The way's workers, warm; they are gone afterwards, with all that they have left in Redis."""
         workers = [self._start(f"{way.name}-{number}", command) for number, command in enumerate(way.workers)]
         try:
-            if way in PEERS_WAYS:
-                time.sleep(PEERS_START_S)  # they do not say when they consume
-            else:
-                wait_until(lambda: self.done.llen(common.READY) == len(workers), f"the workers of {way.name}")
+            all_of_them = len(workers) * way.processes
+            wait_until(lambda: self.done.llen(common.READY) == all_of_them, f"the workers of {way.name}")
             for _ in range(2 if way.workers else 0):  # the first one may go to one worker alone
                 self.run(way, WARM_UP, workers)
             yield workers

@@ -117,6 +117,6 @@ def _process(made: Bench, name: str, command: list[str], **environment: str) -> 
         made.stop([process])
 
 
-def _listens(family: socket.AddressFamily, address: object) -> bool:
+def _listens(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
     with socket.socket(family) as probe:
-        return probe.connect_ex(address) == 0  # type: ignore[arg-type]
+        return probe.connect_ex(address) == 0

@@ -2,7 +2,7 @@
 
     make bench B=growth [ARGS="--items 10000,100000,1000000 --idle 50 --rounds 3"]
 
-Runs a Redis and workers of its own; needs no deployment. A workflow's items do nothing, and its chunks are of 100 as anybody's;
+Runs a Redis and workers of its own; needs no deployment. A workflow's items do nothing;
 memory is what Redis has when all items wait and no worker has run one. Required: an item of the largest workflow takes at
 most a fifth more time than one of the smallest; a queue beside idle ones is at most 5 % slower, by turns. A million items take minutes.
 """
@@ -60,7 +60,7 @@ def section(grown: list[Grown], queues: list[Row]) -> Section:
     """As it is shown."""
     return Section(
         title="Growth",
-        about="Workflows of items that do nothing, in chunks of 100, each beside the smallest; and a queue that is busy, beside idle ones in "
+        about="Workflows of items that do nothing, each beside the smallest; and a queue that is busy, beside idle ones in "
         "`queues.toml` and alone.",
         command="make bench B=growth",
         columns=["what", "unit", "measured", "beside", "ratio", "required", "met"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import IO, cast
 
 from bench.workers import Bench
 
@@ -13,12 +14,11 @@ class Publisher:
     def __init__(self, made: Bench, name: str, python: str, module: str, environment: Mapping[str, str]) -> None:
         command = [python, "-m", "bench.systems.publish", module]
         self.process = made.start(f"{name}-publisher", command, piped=True, **environment)
+        self._told, self._says = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
 
     def send(self, task: str, times: int) -> tuple[float, float]:
         """Publish a task so often; returns when that began and had ended."""
-        assert self.process.stdin is not None  # noqa: S101
-        assert self.process.stdout is not None  # noqa: S101
-        self.process.stdin.write(f"{task} {times}\n".encode())
-        self.process.stdin.flush()
-        began, ended = map(float, self.process.stdout.readline().split())
+        self._told.write(f"{task} {times}\n".encode())
+        self._told.flush()
+        began, ended = map(float, self._says.readline().split())
         return began, ended

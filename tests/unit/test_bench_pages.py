@@ -201,7 +201,6 @@ def test_tasks_wait_at_their_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(NAME, "worker")
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv(GATE, str(gate))
-    monkeypatch.setattr("bench.notes._open", False)
     monkeypatch.setattr("bench.notes.time.sleep", lambda _: (seen.append(arrived(tmp_path, "worker")), gate.touch()))
     seen: list[int] = []
     note()

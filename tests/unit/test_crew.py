@@ -52,6 +52,21 @@ def raising(exc: BaseException) -> Callable[[Any], Any]:
     return run
 
 
+class AtOnce:
+    """An item that counts how many of its kind run at once, and at most did."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
+
+    def __call__(self, _: Any) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.001)
+        with self.lock:
+            self.now -= 1
+
+
 class Timeout(BaseException):
     """As gevent.Timeout is: raised by an item's own library, and no Exception."""
 
@@ -81,18 +96,10 @@ def test_items_really_run_at_once() -> None:
 
 def test_no_more_items_run_at_once_than_asked_for() -> None:
     """However many there are."""
-    lock, now, most = threading.Lock(), 0, 0
-
-    def run(_: Any) -> None:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        with lock:
-            now -= 1
+    run = AtOnce()
 
     assert len(at_once(run, 200, 3)) == 200
-    assert 1 <= most <= 3
+    assert 1 <= run.most <= 3
 
 
 @pytest.mark.parametrize(
@@ -256,16 +263,7 @@ def test_chunks_share_what_a_process_may_run(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pace, "LEAST", 8)
     shared = pace.Pace()
     monkeypatch.setattr(crew, "pace", shared)
-    lock, now, most = threading.Lock(), 0, 0
-
-    def run(_: Any) -> None:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.001)
-        with lock:
-            now -= 1
+    run = AtOnce()
 
     chunks = [threading.Thread(target=at_once, args=(run, 100, None)) for _ in range(4)]
     for chunk in chunks:
@@ -273,26 +271,17 @@ def test_chunks_share_what_a_process_may_run(monkeypatch: pytest.MonkeyPatch) ->
     for chunk in chunks:
         chunk.join()
     # One member each in any case, and it may be judged a step higher.
-    assert 2 <= most <= shared.limit + 4 + 8
+    assert 2 <= run.most <= shared.limit + 4 + 8
     assert not shared.crews
 
 
 def test_a_number_that_was_asked_for_has_a_bound_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of connections are made for so many."""
     monkeypatch.setattr(pace, "MOST", 4)
-    lock, now, most = threading.Lock(), 0, 0
-
-    def run(_: Any) -> None:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.001)
-        with lock:
-            now -= 1
+    run = AtOnce()
 
     assert len(at_once(run, 50, 16)) == 50
-    assert most <= 4
+    assert run.most <= 4
 
 
 def test_no_item_begins_while_results_that_are_not_recorded_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,11 @@ Trace = Callable[..., Any]
 
 def bind_ids(app: Any) -> None:
     """Wrap the runs of all tasks of which Celery has built one; the signals are no longer listened to then."""
-    for task in app.tasks.values():
-        if task.__trace__ is not None:
-            hooks.leave_ids_alone()
-            task.__trace__ = _bound(task.__trace__, task.name)
+    traced = [task for task in app.tasks.values() if task.__trace__ is not None]
+    for task in traced:
+        task.__trace__ = _bound(task.__trace__, task.name)
+    if traced:
+        hooks.leave_ids_alone()
 
 
 def _bound(trace: Trace, name: str) -> Trace:
