@@ -73,11 +73,14 @@ def run(checkout: Checkout, rounds: int) -> Ledger:
     return ledger
 
 
-def repeated(checkout: Checkout) -> int:
-    """Tasks that the workers' logs say have succeeded more than once."""
+def repeated(checkout: Checkout) -> dict[str, list[str]]:
+    """What the workers' logs say of each task that has succeeded more than once."""
     workers = [service for service in checkout.states() if service.startswith("worker-")]
-    ids = re.findall(r"Task [\w.]+\[([0-9a-f-]{36})\] succeeded", "".join(map(checkout.log, workers)))
-    return sum(times - 1 for times in Counter(ids).values())
+    lines = "".join(map(checkout.log, workers)).splitlines()
+    times = Counter(
+        found[1] for line in lines if (found := re.search(r"Task [\w.]+\[([0-9a-f-]{36})\] succeeded", line))
+    )
+    return {task: [line for line in lines if task in line] for task, number in times.items() if number > 1}
 
 
 def _send(checkout: Checkout, ledger: Ledger) -> None:
@@ -119,7 +122,7 @@ def main() -> int:
     out.print(
         f"accepted {len(ledger.accepted):,}: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
     )
-    out.print(f"lost {ledger.lost}, tasks that ran twice {twice}")
+    out.print(f"lost {ledger.lost}, tasks that ran twice {len(twice)}")
     for name, times in (("docker compose stop", ledger.stops), ("up --wait", ledger.starts)):
         out.print(f"{name}: median {statistics.median(times):.1f} s, longest {max(times):.1f} s")
     return 1 if ledger.lost else 0

@@ -217,12 +217,14 @@ def test_what_hangs_is_unhealthy_and_a_worker_that_waits_for_it_is_only_busy(con
     """Doors and a monitor that are stopped, and not cut off. The supplier is, too: every slot of a worker waits for it,
     longer than anything may be silent, and the worker is healthy all the while.
     """
-    before, hanging = begun(containers), ["producer", "consumer", "flower", "supplier"]
+    before, hanging = begun(containers), ["supplier", "producer", "consumer", "flower"]
+    pids = [inspected(containers)[name]["State"]["Pid"] for name in hanging]
+    os.kill(pids[0], signal.SIGSTOP)  # before there is anything to ask it for
     # Four for each slot: a task gives the supplier half a minute.
     events = [event("product.updated", {"product_id": 1000050 + number}) for number in range(4 * SLOTS)]
     accepted = [containers.ask("POST", "/v1/events", told).headers["Location"] for told in events]
-    pids = [inspected(containers)[name]["State"]["Pid"] for name in hanging]
-    for pid in pids:
+    eventually(lambda: int(containers.inside("worker-default", HELD)) >= SLOTS, "all slots to wait for the supplier")
+    for pid in pids[1:]:
         os.kill(pid, signal.SIGSTOP)
 
     def sick() -> set[str]:

@@ -23,7 +23,7 @@ def test_stops_and_starts_under_load_lose_nothing(containers):
     assert {name: entry["Id"] for name, entry in inspected(containers).items()} == made  # whose logs are counted
     assert len(ledger.accepted) == len(ledger.ended)
     assert ledger.lost == 0
-    assert repeated(containers) == 0
+    assert repeated(containers) == {}
 
 
 def test_compose_itself_waits_until_all_is_ready(containers):
@@ -144,7 +144,7 @@ def test_code_is_mounted_for_developers_and_a_change_lets_running_tasks_finish(c
     module.write_text(module.read_text().replace("successfully updated", "updated by hand"))
     refresh.communicate(timeout=SWEPT)
     assert "2000 of 2000 done, 0 failed" in wait_for_workflow(containers, workflow)
-    assert repeated(containers) == 0
+    assert repeated(containers) == {}
     eventually(
         lambda: "updated by hand" in containers.make("start", "W=update_product_details", "ARGS=product_id=1000050").stdout,
         "the edit to run",

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from tests.support import PATIENCE, Deployment, eventually
+from tests.support import PATIENCE, Deployment, children, eventually
 
 QUEUE = """
 [queues.{name}]
@@ -99,6 +99,34 @@ def test_a_prefork_worker_whose_tasks_end_in_time_does_not_wait_for_the_end_of_i
         stop(worker)
     assert noted(deployment, "ended") == ["short"]
     assert nothing_is_held(deployment)
+
+
+@pytest.mark.parametrize("says", ["Worker: Stopping Consumer", "Connection to broker lost"])
+def test_a_task_that_is_on_its_way_to_a_child_when_its_worker_stops_or_loses_redis_runs_once(
+    deployment: Deployment, says: str
+) -> None:
+    """The child was given it, and has not said that it runs it: it does so as soon as it is let."""
+    stops = "Stopping" in says
+    deployment.queues(queues(drain=60, slots=1) + 'log_level = "DEBUG"\n')
+    worker = deployment.start_worker()
+    deployment.send("last", "first", 0)
+    eventually(lambda: noted(deployment, "ended"), "the child to be there")
+    (child,) = children(worker.pid)
+    os.kill(child, signal.SIGSTOP)
+    deployment.send("last", "written", 0)
+    eventually(lambda: deployment.log().read_text().count("] received") == 2, "it to be on its way")
+    if stops:
+        os.kill(worker.pid, signal.SIGTERM)
+    else:
+        deployment.server.client(0).client_kill_filter(_type="normal", skipme=True)
+    eventually(lambda: says in deployment.log().read_text(), f"the worker to say {says!r}")
+    os.kill(child, signal.SIGCONT)
+    eventually(lambda: noted(deployment, "ended") == ["first", "written"], "it to run")
+    if stops:
+        assert worker.wait(timeout=PATIENCE) == 0
+    eventually(lambda: nothing_is_held(deployment), "it to be acknowledged")
+    assert in_queue(deployment, "default") == []
+    assert noted(deployment, "begun") == ["first", "written"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent", "threads", "solo"])

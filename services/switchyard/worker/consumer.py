@@ -11,7 +11,7 @@ from vine import promise
 
 from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
-from switchyard.worker import tracing
+from switchyard.worker import accepting, tracing
 
 log = get_logger(__name__)
 
@@ -32,6 +32,11 @@ class Consumer(consumer.Consumer):
         """Build what takes each task's messages, and what runs each task."""
         super().update_strategies()
         tracing.bind_ids(self.app)
+
+    def on_close(self) -> None:
+        """The connection is over, or the worker stops: what no child has taken is forgotten."""
+        accepting.hear(self.pool)
+        super().on_close()
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Nothing in this worker has that name."""

@@ -1,0 +1,54 @@
+"""Jobs that were written to a child of prefork in, their acceptance heard out, before Celery's pool forgets whatever is not accepted.
+
+When a worker stops or has lost its connection, the pool drops each job that no child has accepted, as the broker delivers it again. One
+that was written to a child just before runs there all the same: twice, and its first result is waited for by nobody, while
+the child waits for half a minute for somebody to read it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from inspect import isgenerator
+from typing import Any
+
+from celery.concurrency import asynpool
+
+#: Seconds after which a child that has not accepted a job is taken for one that hangs. One job at a time is written to a child, and
+#: only to one that has nothing to do.
+PATIENCE_S = 5.0
+
+#: Celery's module, whose stubs lack most of it.
+_celerys: Any = asynpool
+
+
+def hear(pool: Any) -> None:
+    """Finish what is being written, and read what children say, until each written job is accepted or its child is gone."""
+    asyn: Any = getattr(pool, "_pool", None)
+    if not isinstance(asyn, _celerys.AsynPool):
+        return
+    for job in _written(asyn):
+        writer = _celerys._get_job_writer(job)  # noqa: SLF001  the pool's own
+        if writer in asyn._active_writers:  # noqa: SLF001
+            asyn._flush_writer(job._write_to, writer)  # noqa: SLF001
+    over = time.monotonic() + PATIENCE_S
+    while (waited := {job._write_to.outqR_fd for job in _written(asyn)}) and time.monotonic() < over:  # noqa: SLF001
+        readable, _, _ = _celerys._select(waited, timeout=0.1)  # noqa: SLF001
+        for fd in readable:
+            _read(asyn, fd)
+
+
+def _written(asyn: Any) -> list[Any]:
+    """Jobs that are on their way to a living child, or there, and not accepted."""
+    jobs = list(asyn._cache.values())  # noqa: SLF001
+    return [job for job in jobs if not job._accepted and job._write_to is not None and job._write_to._is_alive()]  # noqa: SLF001
+
+
+def _read(asyn: Any, fd: int) -> None:
+    """One message of a child, or the rest of one of which the loop has read a part."""
+    registered = asyn._result_handler._hub.readers.get(fd)  # noqa: SLF001
+    if registered and isgenerator(registered[0]):
+        with suppress(OSError, EOFError):  # it has ended meanwhile
+            next(registered[0], None)
+    else:
+        asyn.handle_result_event(fd)
