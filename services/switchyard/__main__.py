@@ -4,4 +4,5 @@ import sys
 
 from switchyard.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a worker's task may start a process that imports this anew
+    sys.exit(main())

@@ -139,12 +139,11 @@ def started(
     def start(table: str) -> tuple[dict[str, Any], str]:
         (config_dir / "queues.toml").write_text(f"[queues.long_queue]\n{table}")
         became: list[Any] = []
-        monkeypatch.setattr(launch.os, "execve", lambda *call: became.append(call))
+        monkeypatch.setattr(launch, "_become", lambda *call, fresh: became.append((*call, fresh)))
         launch.become_worker(settings(), queues.load(config_dir, {}))
-        ((_, command, environment),) = became
-        assert command[1:3] == ["-m", "celery"]
-        options = {key: value for key, value in environment.items() if key.startswith(("CELERY", "SWITCHYARD"))}
-        shown, green = python(f"ARGV = {['celery', *command[3:]]!r}" + ASK_COMMAND_LINE, **options).splitlines()
+        ((arguments, options, fresh),) = became
+        shown, green = python(f"ARGV = {['celery', *arguments]!r}" + ASK_COMMAND_LINE, **options).splitlines()
+        assert fresh == (green != "default")
         return json.loads(shown), green
 
     return start

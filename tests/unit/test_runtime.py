@@ -792,7 +792,7 @@ def test_a_worker_that_cannot_start_says_why(config: Settings, monkeypatch: pyte
                                              sentence: str) -> None:  # fmt: skip
     """And becomes nothing."""
     became: list[Any] = []
-    monkeypatch.setattr(launch.os, "execve", lambda *call: became.append(call))
+    monkeypatch.setattr(launch, "_become", lambda *call, **_: became.append(call))
     monkeypatch.setattr(launch, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=sentence.replace("?", r"\?")):
         launch.become_worker(config.model_copy(update=update), some(default={"pool": "eventlet"}))

@@ -41,7 +41,7 @@ def worker_environment(queue: Queue, node_host: str = "%h") -> dict[str, str]:
 
 
 def become_worker(config: Settings, queues: Queues) -> None:
-    """Replace this process by the Celery worker of `config.queue`. Raises ConfigError for what cannot start."""
+    """Be the Celery worker of `config.queue` from here on. Raises ConfigError for what cannot start."""
     if not config.queue:
         raise ConfigError("QUEUE is not set; it names the queue this worker consumes.")
     if not config.celery_app:
@@ -54,6 +54,19 @@ def become_worker(config: Settings, queues: Queues) -> None:
     if config.broker_transport == "leased":
         check_broker(config.broker_url())
     # The pool goes on the command line: only there is it seen early enough for monkey patching.
-    command = [sys.executable, "-m", "celery", "-q", "-A", config.celery_app, "worker", "-P", queue.pool]
-    child = {**environment(), **worker_environment(queue, config.node_host or "%h")}
-    os.execve(sys.executable, command, child)  # noqa: S606  no shell: this process becomes the worker
+    arguments = ["-q", "-A", config.celery_app, "worker", "-P", queue.pool]
+    _become(arguments, worker_environment(queue, config.node_host or "%h"), fresh=queue.green)
+
+
+def _become(arguments: list[str], options: dict[str, str], *, fresh: bool) -> None:
+    """Celery's command line. A green library patches an interpreter in which nothing is loaded yet, so it gets a `fresh` one; any other
+    pool goes on in this one, which has loaded by now a third of what a worker needs.
+    """
+    if fresh:
+        command = [sys.executable, "-m", "celery", *arguments]
+        os.execve(sys.executable, command, {**environment(), **options})  # noqa: S606  no shell: this process becomes the worker
+    from celery import __main__ as celery  # noqa: PLC0415  not before a fresh interpreter is out of the question
+
+    os.environ.update(options)
+    sys.argv = [celery.__file__, *arguments]
+    celery.main()
