@@ -151,22 +151,38 @@ def test_a_revoked_task_does_not_run(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"Request": "project:Request"}, {"deduplicates": True}, {"events": True}], ids=lambda c: next(iter(c))
+    "change", [{"Request": "project:Request"}, {"deduplicates": True}], ids=lambda c: next(iter(c))
 )
 def test_a_task_that_wants_more_has_celerys_strategy(
     project: Project, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request of its own, events for monitors, or no second run of what has succeeded."""
+    """A request of its own, or no second run of what has succeeded."""
     celerys = object()
     monkeypatch.setattr(strategy, "default", lambda *_: celerys)
     assert ours.handler(project.task, project.app, project.consumer) is not celerys
     if "Request" in change:
         project.task.Request = change["Request"]
     project.app.conf.worker_deduplicate_successful_tasks = "deduplicates" in change
-    if "events" in change:
-        project.consumer.event_dispatcher = SimpleNamespace(enabled=True)
-        project.task.send_events = True
     assert ours.handler(project.task, project.app, project.consumer) is celerys
+
+
+def test_a_workers_heartbeats_make_no_task_longer_and_a_monitor_may_ask_for_its_tasks_at_any_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery's dispatcher is enabled for both; which events it sends is what a remote `enable_events` changes."""
+    went: list[str] = []
+    monkeypatch.setattr(strategy, "default", lambda *_: lambda *_: went.append("Celery's way"))
+    project.consumer.on_task_request = lambda _: went.append("the short one")
+    dispatcher = SimpleNamespace(enabled=True, groups={"worker"}, send=lambda *_, **__: None)
+    project.consumer.event_dispatcher, project.task.send_events = dispatcher, True
+    take = ours.handler(project.task, project.app, project.consumer)
+    for groups in ({"worker"}, {"worker", "task"}, {"worker"}, set()):
+        dispatcher.groups = groups
+        take(project.message(), None, None, None, [])
+    assert went == ["the short one", "Celery's way", "the short one", "Celery's way"]
+    dispatcher.enabled = False
+    take(project.message(), None, None, None, [])
+    assert went[4:] == ["the short one"]
 
 
 def test_a_body_is_read_as_kombu_reads_it(project: Project) -> None:

@@ -33,9 +33,9 @@ _log = get_logger("celery.worker.strategy")
 def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
     """What takes the messages of one task."""
     celerys: Callable[..., Any] = strategy.default(task, app, consumer)
-    events = consumer.event_dispatcher and consumer.event_dispatcher.enabled and task.send_events
-    if task.Request != "switchyard.worker.request:Request" or events or app.conf.worker_deduplicate_successful_tasks:
+    if task.Request != "switchyard.worker.request:Request" or app.conf.worker_deduplicate_successful_tasks:
         return celerys
+    dispatcher = consumer.event_dispatcher if task.send_events else None
     make = _request_class(task, app, consumer)
     in_process = type(consumer.pool).__module__ in _IN_PROCESS
     options = {
@@ -46,7 +46,7 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
         headers = message.headers
-        if body is not None or not _is_plain(headers) or consumer.task_buckets[task.name]:
+        if body is not None or not _is_plain(headers) or consumer.task_buckets[task.name] or _tells(dispatcher):
             return celerys(message, body, ack, reject, callbacks)
         payload = reading.body(message)
         if not isinstance(payload, list) or headers.get("id") in state.revoked:
@@ -65,6 +65,13 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
         return consumer.on_task_request(asked)
 
     return handle
+
+
+def _tells(dispatcher: Any) -> bool:
+    """Whether monitors hear of tasks: as Celery's dispatcher decides, which is there for a worker's heartbeats, too. A monitor may ask
+    for it at any time.
+    """
+    return bool(dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups))
 
 
 def _is_plain(headers: Mapping[str, Any]) -> bool:
