@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
+import kombu
 import pytest
 import redis
 from redis.exceptions import RedisError
@@ -150,6 +151,22 @@ def test_two_queues_of_one_consumer_are_both_consumed(server: Server) -> None:
             for body, message in taken:
                 assert message.delivery_info["routing_key"] == ("orders" if body < 100 else "bills")
                 message.ack()
+    assert held(server) == 0
+
+
+def test_who_waits_for_so_many_answers_gets_one_at_a_time(server: Server) -> None:
+    """As from kombu: `control.ping(limit=3)` waits three times, and would wait in vain for what came together."""
+    taken: list[object] = []
+    with connected(server) as connection:
+        publish(connection, "answers", 1, 2, 3)
+        consumer = kombu.Consumer(
+            connection, [kombu.Queue("answers")], no_ack=True, callbacks=[lambda body, _: taken.append(body)]
+        )
+        with consumer:
+            for number in range(1, 4):
+                connection.drain_events(timeout=10)
+                assert len(taken) == number
+    assert taken == [1, 2, 3]
     assert held(server) == 0
 
 
