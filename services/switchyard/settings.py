@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -26,6 +27,11 @@ S = TypeVar("S", bound="EnvironmentSettings")
 def environment() -> dict[str, str]:
     """What this process was started with; for handing on to a child, not for looking a setting up."""
     return dict(os.environ)
+
+
+def add_to_environment(values: Mapping[str, str]) -> None:
+    """For somebody else's program that goes on in this process and reads its options there."""
+    os.environ.update(values)
 
 
 class SecretFiles(PydanticBaseSettingsSource):

@@ -10,7 +10,7 @@ from switchyard.broker.server import check_broker
 from switchyard.errors import ConfigError
 from switchyard.queue import Queue
 from switchyard.queues import Queues
-from switchyard.settings import Settings, environment
+from switchyard.settings import Settings, add_to_environment, environment
 
 
 def worker_environment(queue: Queue, node_host: str = "%h") -> dict[str, str]:
@@ -67,6 +67,6 @@ def _become(arguments: list[str], options: dict[str, str], *, fresh: bool) -> No
         os.execve(sys.executable, command, {**environment(), **options})  # noqa: S606  no shell: this process becomes the worker
     from celery import __main__ as celery  # noqa: PLC0415  not before a fresh interpreter is out of the question
 
-    os.environ.update(options)
+    add_to_environment(options)
     sys.argv = [celery.__file__, *arguments]
     celery.main()
