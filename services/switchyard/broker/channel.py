@@ -43,7 +43,7 @@ log = get_logger(__name__)
 class Channel(stock.Channel):
     """A connection's publishing and consuming."""
 
-    QoS = QoS
+    QoS, Message = QoS, reading.Message
     lease = 30.0
     max_deliveries = 5
     from_transport_options = (*redis.Channel.from_transport_options, "lease", "max_deliveries")

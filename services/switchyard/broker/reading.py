@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from binascii import a2b_base64
 from contextlib import suppress
 from typing import Any
 
+from kombu.transport import virtual
 from kombu.utils.json import object_hook
 
 from switchyard.broker import scripts
@@ -36,6 +38,23 @@ def read(raw: bytes, tag: str) -> dict[str, Any]:
 
         state.revoked.add(message["headers"]["id"])
     return message
+
+
+class Message(virtual.Message):
+    """kombu's; made in half of the time where it is as Celery publishes it."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
+        properties, headers, text = payload["properties"], payload.get("headers"), payload.get("body")
+        plain = properties.get("body_encoding") == "base64" and not kwargs
+        if not (plain and headers and text and not headers.get("compression")):
+            super().__init__(payload, channel, **kwargs)
+            return
+        self.body = a2b_base64(text)  # type: ignore[assignment]  # bytes, as kombu's own, whatever its stubs say
+        self._raw, self.channel, self.headers, self.properties = payload, channel, headers, properties
+        self.delivery_tag, self.delivery_info = properties["delivery_tag"], properties.get("delivery_info") or {}
+        self.content_type, self.content_encoding = payload.get("content-type"), payload.get("content-encoding")
+        self.errors, self.accept = [], None
+        self._decoded_cache, self._state = None, "RECEIVED"
 
 
 def body(message: Any) -> Any:

@@ -39,8 +39,8 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
     make = _request_class(task, app, consumer)
     in_process = type(consumer.pool).__module__ in _IN_PROCESS
     options = {
-        "app": app, "hostname": consumer.hostname, "eventer": consumer.event_dispatcher, "task": task,
-        "connection_errors": consumer.connection_errors,
+        "app": app, "hostname": consumer.hostname, "eventer": None, "task": task, "connection_errors": consumer.connection_errors,
+        "utc": app.uses_utc_timezone(), "decoded": in_process,
     }  # fmt: skip
     says_so = _log.isEnabledFor(logging.INFO)
 
@@ -52,9 +52,13 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
         if not isinstance(payload, list) or headers.get("id") in state.revoked:
             return celerys(message, body, ack, reject, callbacks)
         asked = make(
-            message, on_ack=ack, on_reject=reject, headers=headers, decoded=in_process, utc=app.uses_utc_timezone(),
-            body=payload if in_process else message.body, **options,
-        )  # fmt: skip
+            message,
+            on_ack=ack,
+            on_reject=reject,
+            headers=headers,
+            body=payload if in_process else message.body,
+            **options,
+        )
         if says_so:
             told = {"id": asked.id, "name": asked.name, "args": asked.argsrepr, "kwargs": asked.kwargsrepr, "eta": None}  # fmt: skip
             _log.info(trace.LOG_RECEIVED, told, extra={"data": told})
