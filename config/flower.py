@@ -18,6 +18,8 @@ os.environ["CELERY_BROKER_URL"] = (secrets / "broker_url").read_text().strip()
 max_tasks = 10_000
 max_workers = 200
 purge_offline_workers = 300
+# Else it has every worker send events, every few seconds anew, whatever `events` says of its queue in queues.toml.
+enable_events = False
 basic_auth = [(secrets / "flower_basic_auth").read_text().strip()]
 
 

@@ -4,5 +4,5 @@ import sys
 
 from switchyard.cli import main
 
-if __name__ == "__main__":  # a worker's task may start a process that imports this anew
+if __name__ == "__main__":
     sys.exit(main())

@@ -25,7 +25,7 @@ S = TypeVar("S", bound="EnvironmentSettings")
 
 
 def environment() -> dict[str, str]:
-    """What this process was started with; for handing on to a child, not for looking a setting up."""
+    """All of it; for handing on to a child, not for looking a setting up."""
     return dict(os.environ)
 
 

@@ -219,13 +219,6 @@ def test_what_hangs_is_unhealthy_and_a_worker_that_waits_for_it_is_only_busy(con
     """
     before, hanging = begun(containers), ["supplier", "producer", "consumer", "flower"]
     pids = [inspected(containers)[name]["State"]["Pid"] for name in hanging]
-    os.kill(pids[0], signal.SIGSTOP)  # before there is anything to ask it for
-    # Four for each slot: a task gives the supplier half a minute.
-    events = [event("product.updated", {"product_id": 1000050 + number}) for number in range(4 * SLOTS)]
-    accepted = [containers.ask("POST", "/v1/events", told).headers["Location"] for told in events]
-    eventually(lambda: int(containers.inside("worker-default", HELD)) >= SLOTS, "all slots to wait for the supplier")
-    for pid in pids[1:]:
-        os.kill(pid, signal.SIGSTOP)
 
     def sick() -> set[str]:
         found = health(containers)
@@ -233,6 +226,13 @@ def test_what_hangs_is_unhealthy_and_a_worker_that_waits_for_it_is_only_busy(con
         return {name for name, state in found.items() if state != "healthy"}
 
     try:
+        os.kill(pids[0], signal.SIGSTOP)  # before there is anything to ask it for
+        # Four for each slot: a task gives the supplier half a minute.
+        events = [event("product.updated", {"product_id": 1000050 + number}) for number in range(4 * SLOTS)]
+        accepted = [containers.ask("POST", "/v1/events", told).headers["Location"] for told in events]
+        eventually(lambda: int(containers.inside("worker-default", HELD)) >= SLOTS, "all slots to wait for it")
+        for pid in pids[1:]:
+            os.kill(pid, signal.SIGSTOP)
         eventually(lambda: sick() == {*hanging}, f"{hanging} to be unhealthy", SICK_S)
         assert int(containers.inside("worker-default", HELD)) >= SLOTS
     finally:

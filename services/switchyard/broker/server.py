@@ -33,7 +33,7 @@ def check_server(hello: Mapping[Any, Any] | None) -> None:
 
 def check_broker(url: str) -> None:
     """Raise ConfigError if messages cannot be leased from the server at `url`; one that does not answer is waited for."""
-    import redis  # noqa: PLC0415  a worker's first process has no other use for it
+    import redis  # noqa: PLC0415  beside its one use
 
     # A socket, or several servers to fail over between, are written as kombu reads them and redis does not.
     if not url.startswith(("redis://", "rediss://")) or ";" in url:

@@ -4,6 +4,7 @@ When a worker stops or has lost its connection, the pool drops each job that no 
 that was written to a child just before runs there all the same: twice, and its first result is waited for by nobody, while
 the child waits for half a minute for somebody to read it.
 """
+# ruff: noqa: SLF001  Celery's pool has no other way in
 
 from __future__ import annotations
 
@@ -27,26 +28,47 @@ def hear(pool: Any) -> None:
     asyn: Any = getattr(pool, "_pool", None)
     if not isinstance(asyn, _celerys.AsynPool):
         return
-    for job in _written(asyn):
-        writer = _celerys._get_job_writer(job)  # noqa: SLF001  the pool's own
-        if writer in asyn._active_writers:  # noqa: SLF001
-            asyn._flush_writer(job._write_to, writer)  # noqa: SLF001
     over = time.monotonic() + PATIENCE_S
-    while (waited := {job._write_to.outqR_fd for job in _written(asyn)}) and time.monotonic() < over:  # noqa: SLF001
-        readable, _, _ = _celerys._select(waited, timeout=0.1)  # noqa: SLF001
+    while (jobs := _written(asyn)) and time.monotonic() < over:
+        writers = {job._write_to.inqW_fd: writer for job in jobs if (writer := _writer(asyn, job))}
+        readable, writable, _ = _celerys._select({job._write_to.outqR_fd for job in jobs}, {*writers}, timeout=0.1)
         for fd in readable:
             _read(asyn, fd)
+        for fd in writable:
+            _write(asyn, writers[fd])
+    # Children that have ended, while their jobs are known: else those that replace them would read what was written to these.
+    asyn.maintain_pool()
 
 
 def _written(asyn: Any) -> list[Any]:
     """Jobs that are on their way to a living child, or there, and not accepted."""
-    jobs = list(asyn._cache.values())  # noqa: SLF001
-    return [job for job in jobs if not job._accepted and job._write_to is not None and job._write_to._is_alive()]  # noqa: SLF001
+    return [
+        job
+        for job in list(asyn._cache.values())
+        if not job._accepted
+        and job._write_to is not None
+        and job._write_to._is_alive()
+        # What a child has left behind waits for another one; it may be taken for written to whoever has its pipe's number now.
+        and job not in asyn.outbound_buffer
+    ]
+
+
+def _writer(asyn: Any, job: Any) -> Any:
+    """What has written a part of the job, and is to write the rest."""
+    writer = _celerys._get_job_writer(job)
+    return writer if writer in asyn._active_writers else None
+
+
+def _write(asyn: Any, writer: Any) -> None:
+    try:
+        next(writer)
+    except (StopIteration, OSError, EOFError):
+        asyn._active_writers.discard(writer)
 
 
 def _read(asyn: Any, fd: int) -> None:
     """One message of a child, or the rest of one of which the loop has read a part."""
-    registered = asyn._result_handler._hub.readers.get(fd)  # noqa: SLF001
+    registered = asyn._result_handler._hub.readers.get(fd)
     if registered and isgenerator(registered[0]):
         with suppress(OSError, EOFError):  # it has ended meanwhile
             next(registered[0], None)

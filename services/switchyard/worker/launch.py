@@ -65,8 +65,8 @@ def _become(arguments: list[str], options: dict[str, str], *, fresh: bool) -> No
     if fresh:
         command = [sys.executable, "-m", "celery", *arguments]
         os.execve(sys.executable, command, {**environment(), **options})  # noqa: S606  no shell: this process becomes the worker
-    from celery import __main__ as celery  # noqa: PLC0415  not before a fresh interpreter is out of the question
+    from celery.bin.celery import celery  # noqa: PLC0415  not before a fresh interpreter is out of the question
 
     add_to_environment(options)
-    sys.argv = [celery.__file__, *arguments]
-    celery.main()
+    sys.argv = ["celery", *arguments]
+    celery(prog_name="celery", auto_envvar_prefix="CELERY")

@@ -39,7 +39,8 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
     make = _request_class(task, app, consumer)
     in_process = type(consumer.pool).__module__ in _IN_PROCESS
     options = {
-        "app": app, "hostname": consumer.hostname, "eventer": None, "task": task, "connection_errors": consumer.connection_errors,
+        "app": app, "hostname": consumer.hostname, "eventer": consumer.event_dispatcher, "task": task,
+        "connection_errors": consumer.connection_errors,
         "utc": app.uses_utc_timezone(), "decoded": in_process,
     }  # fmt: skip
     says_so = _log.isEnabledFor(logging.INFO)
@@ -102,7 +103,7 @@ def _request_class(task: Any, app: Any, consumer: Any) -> type[Request]:
             return False
 
         def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-            if failed__retval__runtime[0]:
+            if failed__retval__runtime[0] or (task.send_events and _tells(self._eventer)):  # somebody has asked since
                 return super().on_success(failed__retval__runtime, **kwargs)
             state.task_ready(self)
             if acks_late:
