@@ -90,18 +90,18 @@ def test_what_could_not_be_measured_is_said_and_the_rest_is_written(
     """And what a fork has deleted is not missed."""
 
     def alone(name: str) -> Section:
-        if name == "lanes":
+        if name == "no_op":
             raise SwitchyardError("no worker")
         return SECTION
 
-    monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "lanes", "deleted"))
+    monkeypatch.setattr(everything, "SECTIONS", ("small_tasks", "no_op", "deleted"))
     monkeypatch.setattr(everything, "ROOT", tmp_path)
     monkeypatch.setattr(everything.alone, "short", alone)
     monkeypatch.setattr(everything, "bench", nullcontext)
     monkeypatch.setattr(everything.Machine, "sentence", lambda *_: "2 cores")
     assert everything.main() == 1
     written = (tmp_path / "docs" / "performance.md").read_text()
-    assert "Measured with 2 cores. Not measured this time: lanes." in written
+    assert "Measured with 2 cores. Not measured this time: no_op." in written
     assert written.count("## ") == 1
 
 
