@@ -47,9 +47,6 @@ def lost():
     accepting.hear(SimpleNamespace(_pool=pool))
     pool.flush()
 
-def dead(pid):
-    return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z"
-
 pool = AsynPool(processes=1, threads=False, synack=False, putlocks=False, max_restarts=100, sched_strategy="fair")
 pool.register_with_event_loop(hub)
 spin(lambda: pool._all_inqueues)
@@ -71,7 +68,7 @@ spin(lambda: job._write_to)
 #: The child is killed with the job in its pipe, and another one takes its place.
 KILLED = """
 os.kill(child, signal.SIGKILL)
-while not dead(child): time.sleep(0.01)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it has ended, and the pool may still find that out
 lost()
 pool.register_with_event_loop(hub)
 after = pool.apply_async(task, ("third",))

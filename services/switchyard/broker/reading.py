@@ -41,7 +41,7 @@ def read(raw: bytes, tag: str) -> dict[str, Any]:
 
 
 class Message(virtual.Message):
-    """kombu's; made in half of the time where it is as Celery publishes it."""
+    """kombu's; made in a shorter way where it is as Celery publishes it."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
         properties, headers, text = payload["properties"], payload.get("headers"), payload.get("body")
