@@ -231,6 +231,30 @@ def test_a_worker_goes_on_after_redis_has_been_emptied_or_has_lost_its_scripts(l
     assert [worker.poll() for worker in workers.values()] == [None] * len(pools)
 
 
+CANCELS = """
+import os
+from switchyard.producer import app
+control, asked = app.control, {"timeout": 10, "limit": 1, "destination": [f"gevent@{os.uname().nodename}"]}
+with app.connection_for_write() as connection:
+    for number in range(6):
+        control.cancel_consumer("gevent", reply=True, **asked)
+        app.send_task("last", args=[f"later{number}", 0], queue="gevent")
+        assert control.inspect(**asked).active_queues() == {asked["destination"][0]: []}
+        print(connection.default_channel.client.llen("gevent"))
+        control.add_consumer("gevent", reply=True, **asked)
+        assert control.inspect(**asked).active_queues() != {asked["destination"][0]: []}
+"""
+
+
+def test_a_gevent_worker_has_done_what_remote_control_asks_when_it_says_so(leased: Deployment) -> None:
+    """Another greenlet hears of it than the one that consumes, which Celery lets wait for messages until its wait is over."""
+    leased.queues(tables(names=("gevent",)))
+    leased.start_workers("gevent")
+    assert leased.python(CANCELS).split() == ["1"] * 6
+    eventually(lambda: len(noted(leased, "ended")) == 6, "what waited to run")
+    eventually(lambda: held(leased) == 0, "all to be acknowledged")
+
+
 def refused_by(deployment: Deployment) -> str:
     """What a worker says that has ended, or lives and does not consume."""
     deployment.queues(tables())

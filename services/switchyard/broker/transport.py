@@ -29,6 +29,7 @@ class Poller(redis.MultiChannelPoller):
     loop: Any = None
     _alarm_at = 0.0
     _handed, _may_sleep = 0, channel.RECHECK_S
+    _interrupted = False
 
     def on_poll_start(self) -> None:
         """Called before each wait."""
@@ -49,6 +50,11 @@ class Poller(redis.MultiChannelPoller):
     def _alarm(self) -> None:
         for each in self._channels:
             each.bell.ring()
+
+    def interrupt(self) -> None:
+        """Return from :meth:`get` before anything else is fetched, as its caller has something to do; a loop has turns for that."""
+        self._interrupted = self.loop is None
+        self._alarm()
 
     def discard(self, closed: Any) -> None:
         """A channel is closed."""
@@ -77,23 +83,24 @@ class Poller(redis.MultiChannelPoller):
         """The keeper does."""
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
-        """Where no loop is: a turn, and a wait. Raises Empty if nothing was handed on."""
+        """Where no loop is: a turn, and a wait. Raises Empty if nothing was handed on and nobody has interrupted it."""
         del callback
         self._in_protected_read = True
         try:
             self.maybe_refresh_binding_expiry()
-            self.on_poll_start()
-            if self._handed:
+            if not self._interrupted:
+                self.on_poll_start()
+            if self._handed or self._interrupted:
                 return
             events = self.poller.poll(self._may_sleep if timeout is None else min(timeout, self._may_sleep)) or ()
             heard = [self.handle_event(fd, event) for fd, event in events if self._is_listening(fd)]
             for fd, event in events:
                 if not self._is_listening(fd):
                     self.handle_event(fd, event)
-            if not heard:
+            if not heard and not self._interrupted:
                 raise Empty
         finally:
-            self._in_protected_read = False
+            self._in_protected_read = self._interrupted = False
             while self.after_read:
                 self.after_read.pop()()
 
@@ -105,6 +112,7 @@ class Transport(stock.Transport):
     """The transport of redis:// and rediss:// URLs; celeryconfig plugs it in."""
 
     Channel = channel.Channel
+    cycle: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -28,6 +28,16 @@ class Consumer(consumer.Consumer):
         made: Any = _Settling if ours else promise
         return super().create_task_handler(promise=made)
 
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Have whoever consumes do this, now. On greenlets Celery leaves it to a next time, and answers "no longer consuming" before:
+        until it has waited for messages, two seconds at most, it takes the next one.
+        """
+        operation = super().call_soon(p, *args, **kwargs)
+        connection: Any = self.connection
+        if connection and isinstance(connection.transport, transport.Transport):
+            connection.transport.cycle.interrupt()
+        return operation
+
     def update_strategies(self) -> None:
         """Build what takes each task's messages, and what runs each task."""
         super().update_strategies()
