@@ -8,6 +8,7 @@ Needs no Redis and no worker. Each case is a few lines that show the cost where 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from bench.section import Section, show
 from celery.app.task import Context
 from celery.utils.collections import LimitedSet
 from celery.utils.dispatch import Signal
+from celery.utils.threads import _LocalStack
 from kombu.utils.json import loads
 from vine import promise
 
@@ -36,9 +38,24 @@ def _nothing(*_: object, **__: object) -> None:
     pass
 
 
+class _Local(threading.local):
+    def __release_local__(self) -> None:
+        self.__dict__.clear()
+
+
+def _run_on(stack: _LocalStack) -> None:
+    """What a task's run asks of each of its two stacks, at least."""
+    stack.push(_nothing)
+    _ = stack.top
+    stack.pop()
+
+
 def _cases() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
     listened = Signal(name="listened")
     listened.connect(_nothing)
+    stacks, quick = (_LocalStack(), _LocalStack()), (_LocalStack(), _LocalStack())
+    for stack in quick:
+        stack._local = _Local()  # noqa: SLF001  as a worker here has them
     succeeded, ids = LimitedSet(maxlen=1000, expires=10_800), iter(range(10**9))
     return {
         "a task's Context: its headers, sought in a set that is made anew": (
@@ -60,6 +77,10 @@ def _cases() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
         "the ids of what has succeeded, which nobody asks about unless worker_deduplicate_successful_tasks is set": (
             lambda: succeeded.add(next(ids)),
             lambda: next(ids),
+        ),
+        "the stacks of the task and of its request, whose thread-locals are written in Python": (
+            lambda: [_run_on(stack) for stack in stacks],
+            lambda: [_run_on(stack) for stack in quick],
         ),
     }
 

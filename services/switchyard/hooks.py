@@ -34,7 +34,7 @@ def connect() -> None:
     signals.task_revoked.connect(_end_workflow_of_revoked_start)
     signals.task_unknown.connect(_end_workflow_of_unknown_start)
     signals.worker_init.connect(_begin)
-    signals.worker_process_init.connect(_bind_ids_in_child)
+    signals.worker_process_init.connect(_prepare_child)
     signals.worker_ready.connect(_watch_memory)
     signals.worker_ready.connect(_tell_health_of_worker)
     signals.worker_ready.connect(_keep_dead_letters_within_their_bounds)
@@ -170,9 +170,10 @@ def _begin(**_: Any) -> None:
         revoked.remember()
 
 
-def _bind_ids_in_child(**_: Any) -> None:
-    from switchyard.worker import tracing  # noqa: PLC0415  a process that only publishes has no use for it
+def _prepare_child(**_: Any) -> None:
+    from switchyard.worker import stacks, tracing  # noqa: PLC0415  a process that only publishes has no use for them
 
+    stacks.quicken(current_app)
     tracing.bind_ids(current_app)
 
 

@@ -11,7 +11,7 @@ from vine import promise
 
 from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
-from switchyard.worker import accepting, tracing
+from switchyard.worker import accepting, stacks, tracing
 
 log = get_logger(__name__)
 
@@ -40,6 +40,7 @@ class Consumer(consumer.Consumer):
 
     def update_strategies(self) -> None:
         """Build what takes each task's messages, and what runs each task."""
+        stacks.quicken(self.app)
         super().update_strategies()
         tracing.bind_ids(self.app)
 
