@@ -18,7 +18,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from tests.support import ROOT, children, eventually, free_port
+import redis
+from tests.support import ROOT, children, eventually, free_ports
 
 #: Variables of the test run that a newcomer's shell would not have.
 OURS = (
@@ -38,6 +39,9 @@ OURS = (
     "FLOWER",
     "SUPPLIER",
 )
+
+#: Seconds that one command may take: the whole demo on a busy machine, or the images of two deployments at once.
+LONGEST_S = 1500
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,18 @@ class Checkout:
             shutil.copy2(ROOT / name, folder / name)
         for environment in (".venv", ".venv-flower"):
             (folder / environment).symlink_to(ROOT / environment)
-        self.ports = {name: free_port() for name in ("REDIS_PORT", "API_PORT", "FLOWER_PORT", "SUPPLIER_PORT")}
+        names_of_ports = ("REDIS_PORT", "API_PORT", "FLOWER_PORT", "SUPPLIER_PORT")
+        self.ports = dict(zip(names_of_ports, free_ports(len(names_of_ports)), strict=True))
         example = (folder / ".env.example").read_text()
         self.env(example + "".join(f"{name}={port}\n" for name, port in self.ports.items()) + self.own_settings)
 
     @property
     def own_settings(self) -> str:
-        """What every .env of this checkout ends with."""
-        return f"RUNTIME={self.runtime}\nCOMPOSE_PROJECT_NAME={self.project}\nSUPPLIER_LATENCY_MS=5\n"
+        """What every .env of this checkout ends with. For its clock it is about noon, and no time of a nightly schedule; a zone that
+        is behind has a + in its name.
+        """
+        zone = f"Etc/GMT{time.gmtime().tm_hour - 12:+d}"
+        return f"RUNTIME={self.runtime}\nCOMPOSE_PROJECT_NAME={self.project}\nSUPPLIER_LATENCY_MS=5\nTIMEZONE={zone}\n"
 
     def env(self, text: str) -> None:
         (self.folder / ".env").write_text(text)
@@ -82,7 +90,7 @@ class Checkout:
         """Run `make …` to its end; both its outputs are in `stdout`."""
         return subprocess.run(
             ["make", *arguments], cwd=self.folder, env={**self.clean_environment(), **environment}, text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST_S,
         )  # fmt: skip
 
     def ok(self, *arguments: str, **environment: str) -> str:
@@ -108,7 +116,7 @@ class Checkout:
         """What a `docker compose …` in the folder, as anybody types it, prints; it must succeed."""
         done = subprocess.run(
             ["docker", "compose", *arguments], cwd=self.folder, env={**self.clean_environment(), **environment}, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stderr}"
         return done.stdout
@@ -163,8 +171,11 @@ class Checkout:
         """The workflow at this place below the HTTP door, once it has ended."""
 
         def look() -> Any:
-            found = self.ask("GET", location).body
-            return found if found["state"] in ("done", "failed") else None
+            try:
+                answer = self.ask("GET", location)
+            except OSError:  # the door is away for a moment
+                return None
+            return answer.body if answer.status == 200 and answer.body["state"] in ("done", "failed") else None
 
         found: dict[str, Any] = eventually(look, f"{location} to end", 240)  # type: ignore[assignment]
         return found
@@ -205,6 +216,15 @@ class Checkout:
         done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
         return json.loads(done.stdout)
 
+    def is_written(self) -> bool:
+        """Whether Redis holds back nothing, as it does for two seconds at most while its disk is slow: a kill loses what it does."""
+        if self.runtime == "docker":
+            script = "REDISCLI_AUTH=$(cat /run/switchyard/admin_password) redis-cli --user admin INFO persistence"
+            return "aof_buffer_length:0" in self.compose("exec", "-T", "redis", "bash", "-c", script)
+        password = (self.state / "secrets" / "redis_password").read_text().strip()
+        with redis.Redis(port=self.ports["REDIS_PORT"], password=password) as client:
+            return bool(client.info("persistence")["aof_buffer_length"] == 0)  # type: ignore[index]
+
     def supplier_keys(self) -> str:
         """The idempotency keys that the supplier has been told, one a line."""
         if self.runtime == "docker":
@@ -233,6 +253,12 @@ class Checkout:
                     os.kill(process, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
+
+
+def workflow_named_by(refresh: subprocess.Popen[str]) -> str:
+    """The id of the workflow that a refresh in the background has started."""
+    assert refresh.stdout is not None
+    return workflow_id_of(next((line for line in refresh.stdout if "workflow " in line), "it has named no workflow"))
 
 
 def workflow_id_of(output: str) -> str:

@@ -16,7 +16,7 @@ MOST_CONNECTIONS = 512
 _CONNECT_S, _READ_S = 3.0, 10.0
 # Asking twice does no harm, so a supplier that restarts costs these seconds between attempts and not the product: while it
 # takes no connection, and after no answer came. Its answers are final.
-_CONNECT_AGAIN_S, _ASK_AGAIN_S = (0.0, 1.0, 2.0, 4.0, 5.0, 5.0), (0.0, 1.0)
+_CONNECT_AGAIN_S, _ASK_AGAIN_S = (0.0, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0), (0.0, 1.0)
 
 
 class SupplierClient:

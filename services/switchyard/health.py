@@ -13,7 +13,8 @@ BEAT_S = 2.0
 #: Seconds without one after which a worker is taken for stuck. Probed every 10 s, three times, one is noticed within a minute:
 #: it stops giving them within `FETCH_S`.
 STALE_S = 10.0
-#: Seconds within which Redis must have answered a worker's last fetch: an idle one asks every five seconds at least.
+#: Seconds within which Redis must have answered a worker's last fetch, or the consumer's last look: each asks every five seconds at
+#: least.
 FETCH_S = 10.0
 
 

@@ -38,20 +38,22 @@ def up(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest)
     runtime = getattr(request, "param", "local")
     if runtime == "docker":
         docker_needed()
-    made = Checkout(tmp_path_factory.mktemp("up") / "switchyard", runtime)
-    made.ok("up")
-    yield made
-    made.end()
+    yield from _brought_up(Checkout(tmp_path_factory.mktemp("up") / "switchyard", runtime))
 
 
 @pytest.fixture(scope="module")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout whose deployment is up in Docker; for tests that leave it so."""
     docker_needed()
-    made = Checkout(tmp_path_factory.mktemp("containers") / "switchyard", "docker")
-    made.ok("up")
-    yield made
-    made.end()
+    yield from _brought_up(Checkout(tmp_path_factory.mktemp("containers") / "switchyard", "docker"))
+
+
+def _brought_up(made: Checkout) -> Iterator[Checkout]:
+    try:
+        made.ok("up")
+        yield made
+    finally:
+        made.end()
 
 
 def docker_needed() -> None:

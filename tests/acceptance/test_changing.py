@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from tests.acceptance.conftest import NEW_QUEUE, NEW_TASK, edit
-from tests.checkout import wait_for_workflow, workflow_id_of
+from tests.checkout import wait_for_workflow, workflow_named_by
 from tests.support import alive, eventually
 
 
@@ -69,20 +69,21 @@ def test_a_queue_is_one_table_and_no_other_worker_restarts(checkout):
 def test_down_in_the_middle_of_a_refresh_and_up_again_completes_it(checkout):
     """Nothing is lost and nothing is counted twice; one callback."""
     checkout.ok("up")
-    refresh = checkout.start_refresh(limit=6000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    checkout.ask_supplier("PUT", "/knobs", {"latency_ms": 1000})  # of this supplier: the next one has forgotten it
+    refresh = checkout.start_refresh(limit=20_000)
+    workflow = workflow_named_by(refresh)
     eventually(lambda: checkout.refreshed_by(workflow) > 100, "the refresh to be under way")
 
     checkout.ok("down")
     done = checkout.refreshed_by(workflow)
-    assert 100 < done < 6000
+    assert 100 < done < 20_000
     assert "Nothing was running." in checkout.ok("down")
     os.killpg(refresh.pid, signal.SIGKILL)
     refresh.communicate()
     checkout.ok("up")
 
-    assert "6000 of 6000 done, 0 failed" in wait_for_workflow(checkout, workflow)
-    assert checkout.refreshed_by(workflow) == 6000
+    assert "20000 of 20000 done, 0 failed" in wait_for_workflow(checkout, workflow)
+    assert checkout.refreshed_by(workflow) == 20_000
     assert (checkout.state / "supplier" / "keys").read_text().split().count(f"{workflow}/1") == 1
 
 
@@ -105,7 +106,7 @@ def test_a_second_up_at_the_same_time_is_told_so(checkout):
     assert 0 in codes, outputs
     for code, output in zip(codes, outputs, strict=True):
         assert code == 0 or "is changing this deployment; nothing was done" in output
-    assert set(checkout.states().values()) == {"ready"}
+    eventually(lambda: set(checkout.states().values()) == {"ready"}, "all to be ready")
 
 
 def test_events_that_are_refused_leave_the_deployment_as_it_is(up):
@@ -119,7 +120,7 @@ def test_events_that_are_refused_leave_the_deployment_as_it_is(up):
     assert done.returncode != 0
     assert "events.toml: schedules.late.event" in done.stdout
     assert up.pids() == before
-    assert set(up.states().values()) == {"ready"}
+    eventually(lambda: set(up.states().values()) == {"ready"}, "all to be ready")
     file.write_text(text)
 
 

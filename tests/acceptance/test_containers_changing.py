@@ -6,7 +6,7 @@ import re
 
 import pytest
 from bench.stops import event, repeated, run
-from tests.checkout import SWEPT, turned, wait_for_workflow, workflow_id_of
+from tests.checkout import SWEPT, turned, wait_for_workflow, workflow_id_of, workflow_named_by
 from tests.containers import begun, docker, health, inspected
 from tests.support import eventually
 
@@ -38,9 +38,10 @@ def test_compose_itself_waits_until_all_is_ready(containers):
 def test_what_was_killed_is_back_and_loses_nothing(containers):
     """`docker kill` counts as somebody's will, and `make up` brings back what it ended; the refresh goes on from where it was."""
     refresh = containers.start_refresh(limit=5000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    workflow = workflow_named_by(refresh)
     eventually(lambda: containers.refreshed_by(workflow) > 100, "the refresh to be under way")
     killed = [entry["Id"] for entry in inspected(containers).values() if "Health" in entry["State"]]
+    eventually(containers.is_written, "the start to be in Redis' file")
     assert docker("kill", *killed).returncode == 0
     assert "Everything is ready." in containers.ok("up")
     refresh.communicate(timeout=SWEPT)
@@ -87,7 +88,9 @@ def test_a_queue_is_one_table_and_going_away_is_refused_while_it_has_work(contai
 
     toml.write_text(own)
     containers.ok("render")
-    with turned(containers, latency_ms=8000):
+    with turned(
+        containers, latency_ms=20_000
+    ):  # an answer is given up after 10 s, and asked for three times: it runs for half a minute
         tell()
         eventually(lambda: "0 messages wait in it, 1 run and 0 are delayed" in refused_up(containers), "it to run")
     tell(countdown=3600)
@@ -138,7 +141,7 @@ def test_code_is_mounted_for_developers_and_a_change_lets_running_tasks_finish(c
     env.write_text(text + "".join(f"{name}={value}\n" for name, value in files.items()))
     containers.ok("up")
     refresh = containers.start_refresh(limit=2000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    workflow = workflow_named_by(refresh)
     eventually(lambda: containers.refreshed_by(workflow) > 100, "the refresh to be under way")
     module = containers.folder / "services" / "demo" / "tasks" / "products.py"
     module.write_text(module.read_text().replace("successfully updated", "updated by hand"))
@@ -149,6 +152,7 @@ def test_code_is_mounted_for_developers_and_a_change_lets_running_tasks_finish(c
         lambda: "updated by hand" in containers.make("start", "W=update_product_details", "ARGS=product_id=1000050").stdout,
         "the edit to run",
     )  # fmt: skip
+    eventually(lambda: set(health(containers).values()) == {"healthy"}, "all to be back after the edit", 120)
 
     before = len(taken(containers))
     with turned(containers, latency_ms=8000):

@@ -32,7 +32,7 @@ def publish(up, told: dict) -> None:
 
 def workflows_of(up, told: dict) -> list[dict]:
     """The workflows that this event has started."""
-    found = up.ask("GET", "/v1/workflows?limit=100").body["workflows"]
+    found = up.ask("GET", "/v1/workflows?limit=100").body.get("workflows", [])  # while Redis is slow, it says so
     return [each for each in found if each["event"] and each["event"]["id"] == told["id"]]
 
 
@@ -120,7 +120,7 @@ def test_what_was_accepted_is_done_though_a_door_is_killed(up, name):
         else:
             eventually(lambda each=each: _taken(up, each), "the HTTP door to answer")
             accepted += 1
-    eventually(lambda: up.pids().get(name, killed) != killed and up.states()[name] == "ready", f"{name} to be back")
+    eventually(lambda: up.pids().get(name, killed) != killed and up.states().get(name) == "ready", f"{name} to be back")
     for each in told:
         [workflow] = eventually(lambda each=each: workflows_of(up, each), "each event's workflow")
         assert up.ended(workflow["links"]["self"])["state"] == "done"
@@ -158,7 +158,7 @@ def test_an_event_of_an_unknown_type_is_kept_until_somebody_knows_it(up):
     ended = up.ended(workflow["links"]["self"])
     assert (ended["state"], ended["done"]) == ("done", 7)
     assert "No refused event is kept." in up.ok("refused")
-    assert "refused" not in up.ok("ps")
+    assert "refused" not in up.make("ps").stdout
 
 
 def test_refused_events_are_dropped_when_it_is_said(up):

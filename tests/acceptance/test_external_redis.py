@@ -61,15 +61,17 @@ def elsewhere(tmp_path, certificates):
     tls = ["--port", "0", "--tls-port", str(PORT), "--tls-auth-clients", "no", "--requirepass", PASSWORD]
     for name, file in {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}.items():
         tls += [f"--tls-{name}-file", f"/tls/{file}"]
-    made.ok("base-images")
-    subprocess.run(["docker", "network", "create", *labels, network], check=True, capture_output=True)
     command = ["docker", "run", "--detach", "--name", server, "--network", network, "--network-alias", NAME, "--volume",
                f"{certificates}:/tls:ro", "redis:8-trixie", "redis-server", *tls]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    yield made
-    made.compose("--profile", "*", "stop")  # while there is a Redis to say goodbye to
-    subprocess.run(["docker", "rm", "--force", "--volumes", server], check=False, capture_output=True)
-    made.end()
+    try:
+        made.ok("base-images")
+        subprocess.run(["docker", "network", "create", *labels, network], check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True)
+        yield made
+        made.compose("--profile", "*", "stop")  # while there is a Redis to say goodbye to
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", server], check=False, capture_output=True)
+        made.end()
 
 
 def test_everything_runs_on_a_redis_elsewhere_by_tls(elsewhere, certificates):

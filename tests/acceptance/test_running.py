@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.checkout import SWEPT, turned, wait_for_workflow, workflow_id_of
+from tests.checkout import SWEPT, turned, wait_for_workflow, workflow_id_of, workflow_named_by
 from tests.support import eventually, processes
 
 RUNTIMES = ["local", pytest.param("docker", marks=pytest.mark.machine)]
@@ -52,7 +52,7 @@ def test_up_says_what_to_open_and_what_to_try(up):
 
 def test_every_program_is_ready_and_every_queue_has_a_worker(up):
     """`make ps` shows one row per program, and all of them at work."""
-    assert set(up.states().values()) == {"ready"}
+    eventually(lambda: set(up.states().values()) == {"ready"}, "every program to be ready")
     workers = {"worker-default", "worker-coupons_report_queue", "worker-sales_aggregator_queue"}
     assert {*workers, "producer", "consumer", "clock", "flower", "redis", "supplier"} <= set(up.states())
 
@@ -167,7 +167,7 @@ def test_a_workflow_that_is_cancelled_ends_where_it_is(up):
     """Whoever follows it is told; the rest is not refreshed, and the supplier is not told."""
     with turned(up, latency_ms=2000):
         refresh = up.start_refresh(limit=20_000)
-        workflow = workflow_id_of(refresh.stdout.readline())
+        workflow = workflow_named_by(refresh)
         eventually(lambda: up.refreshed_by(workflow) > 0, "the refresh to be under way")
         assert "Nothing of it starts any more" in up.ok("cancel", f"W={workflow}")
         said, _ = refresh.communicate(timeout=SWEPT)
@@ -196,7 +196,7 @@ def test_a_task_that_nobody_knows_is_a_failed_workflow(up):
 def test_a_workers_stop_hands_its_queue_to_the_next(up):
     """`make restart Q=` in the middle of a refresh: every product exactly accounted for."""
     refresh = up.start_refresh(limit=3000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    workflow = workflow_named_by(refresh)
     eventually(lambda: up.refreshed_by(workflow) > 100, "the refresh to be under way")
     before = up.pids()["worker-default"]
     up.ok("restart", "Q=default")
@@ -212,12 +212,14 @@ def test_a_workers_stop_hands_its_queue_to_the_next(up):
 def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
     """kill -9 of any one process in mid-refresh: it is back, and every product is refreshed."""
     refresh = up.start_refresh(limit=3000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    workflow = workflow_named_by(refresh)
     eventually(lambda: up.refreshed_by(workflow) > 100, "the refresh to be under way")
     killed = up.pids()[program]
+    eventually(up.is_written, "the start to be in Redis' file")
     os.kill(killed, signal.SIGKILL)
     eventually(
-        lambda: up.pids().get(program, killed) != killed and up.states()[program] == "ready", f"{program} to be back"
+        lambda: up.pids().get(program, killed) != killed and up.states().get(program) == "ready",
+        f"{program} to be back",
     )
     refresh.communicate(timeout=SWEPT)
     said = wait_for_workflow(up, workflow)
@@ -228,7 +230,7 @@ def test_a_killed_program_is_back_and_the_refresh_completes(up, program):
 def test_a_killed_starter_of_a_refresh_leaves_a_refresh_that_completes(up):
     """The process that started it, and shows its progress, is not needed any more."""
     refresh = up.start_refresh(limit=3000)
-    workflow = workflow_id_of(refresh.stdout.readline())
+    workflow = workflow_named_by(refresh)
     os.killpg(refresh.pid, signal.SIGKILL)
     refresh.communicate()
     assert "3000 of 3000 done, 0 failed" in wait_for_workflow(up, workflow)

@@ -16,7 +16,7 @@ from kombu.exceptions import KombuError, OperationalError
 from switchyard import logs
 from switchyard.errors import Unavailable
 from switchyard.events import acceptance
-from switchyard.health import HEARTBEAT_S, note_ready
+from switchyard.health import FETCH_S, note_ready
 from switchyard.logs import get_logger
 from switchyard.producer import starter
 from switchyard.producer.broker_door import BrokerDoor
@@ -56,7 +56,7 @@ class Loop(threading.Thread):
     @property
     def is_well(self) -> bool:
         """Whether its last look was a good one, and not long ago."""
-        return time.monotonic() - self.last_good < HEARTBEAT_S
+        return time.monotonic() - self.last_good < FETCH_S
 
 
 def main() -> None:
