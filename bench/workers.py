@@ -76,7 +76,7 @@ class Bench:
 
     def _wait_until_ready(self, name: str, process: subprocess.Popen[bytes], state: Path, program: str) -> None:
         ready = partial(is_ready, state, program, process.pid)
-        wait_until(lambda: ready() or process.poll() is not None, f"{name} to be ready")
+        wait_until(lambda: ready() or process.poll() is not None, f"{name} to be ready", 3 * PATIENCE)
         if process.poll() is not None:
             raise SwitchyardError(f"{name} ended:\n{self.log(name)[-2000:]}")
 

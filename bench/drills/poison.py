@@ -13,7 +13,7 @@ from bench.workers import wait_until
 #: Workers of a queue after which a poison that nobody sets aside is given up.
 ENOUGH = 8
 #: Seconds in which all of a queue's workers must have died that will.
-PATIENCE = ENOUGH * (3 * LEASE)
+PATIENCE = ENOUGH * (3 * LEASE + 30)
 
 
 def poison(site: Site, options: Options) -> list[Outcome]:

@@ -43,11 +43,11 @@ def measure(made: Bench, system: System, task: str, tasks: int) -> Run:
         _wait(some, tasks // 10)
         early, began, cpu = some.begun().tasks, time.monotonic(), some.cpu()
         _wait(some, tasks)
-        counted, cpu = tasks - early, some.cpu() - cpu
+        counted, cpu = max(1, tasks - early), some.cpu() - cpu  # few tasks may be over before they are looked at
         last = some.begun().last
         left = settle(some)  # and what runs twice has time to
         more = some.begun().tasks - some.sent
-    return Run(counted / (last - began), cpu * 1e6 / counted, more, left)
+    return Run(counted / max(last - began, 1e-3), cpu * 1e6 / counted, more, left)
 
 
 def _wait(some: Running, tasks: int) -> None:

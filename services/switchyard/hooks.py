@@ -99,9 +99,11 @@ def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: A
 
 
 def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:
+    from switchyard.worker.request import given_up  # noqa: PLC0415  as below
     from switchyard.workflows.record import REVOKED  # noqa: PLC0415  as below
 
-    _end(request.id, REVOKED)
+    reason = given_up.pop(request.id, "")
+    _end(request.id, f"task {request.task} did not fan out: {reason}" if reason else REVOKED)
 
 
 def _end_workflow_of_unknown_start(id: str | None = None, name: str = "", **_: Any) -> None:  # noqa: A002  Celery's name

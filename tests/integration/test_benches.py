@@ -54,7 +54,7 @@ def said(code: str) -> str:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "error:" not in done.stderr, done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.calling import Door, event
-from tests.support import ROOT, Deployment, eventually
+from tests.support import ROOT, Deployment, eventually, nothing_is_left
 
 POOLS = ["gevent", "prefork", "threads", "solo"]
 QUEUES = (
@@ -34,7 +34,7 @@ def called_back(deployment: Deployment) -> list[str]:
 def until_nothing_is_left(deployment: Deployment) -> None:
     """Until every message was acknowledged: nothing can begin any more."""
     client = deployment.server.client(0)
-    eventually(lambda: client.llen("default") == 0 and client.hlen("unacked") == 0, "every message to be acknowledged")
+    eventually(lambda: nothing_is_left(client), "every message to be acknowledged")
 
 
 def is_cancelled(fields: dict[str, str]) -> bool:
@@ -353,7 +353,7 @@ def test_an_event_that_was_accepted_and_cancelled_is_never_published(deployment)
 
     assert deployment.server.client(0).llen("default") == 1
     deployment.start_worker()
-    eventually(lambda: door.get(f"/v1/workflows/{other}").json["state"] == "done", "the other to end")
+    eventually(lambda: door.get(f"/v1/workflows/{other}").json.get("state") == "done", "the other to end")
     again = door.tell(event(1, data={"items": ["cancelled"]})).json
     assert (again["workflow"], again["state"]) == (cancelled, "repeated")
     until_nothing_is_left(deployment)

@@ -11,15 +11,16 @@ from bench.drills.kinds import KINDS
 from bench.drills.outcome import Outcome
 from bench.drills.running import drill
 
-#: Drills and their sizes, those of a line one after another, the lines side by side: they mostly wait for leases to lapse.
+#: Drills and their sizes, those of a line one after another, the lines side by side: they mostly wait for leases to lapse. Where Redis is
+#: killed, it holds nothing back while a disk is slow, which it may lose (docs/delivery.md).
 LINES = (
     {"workers": Options(pools=("solo", "threads", "gevent", "prefork"), rounds=4)},
     {
         "poison": Options(pools=("solo",)),
-        "delayed": Options(pools=("gevent", "prefork"), rounds=2, delayed=100, spread=8.0),
+        "delayed": Options(pools=("gevent", "prefork"), rounds=2, delayed=100, spread=8.0, fsync="no"),
     },
     {"children": Options(pools=("prefork",), rounds=2), "hostile": Options(pools=("solo", "prefork"))},
-    {"redis-killed": Options(pools=("gevent", "prefork")), "paused": Options(pools=("threads",))},
+    {"redis-killed": Options(pools=("gevent", "prefork"), fsync="no"), "paused": Options(pools=("threads",))},
 )
 
 

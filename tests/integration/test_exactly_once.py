@@ -82,7 +82,9 @@ class Sender:
 
 
 def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 600
     while not done():
+        assert time.monotonic() < end, "nobody takes it"
         time.sleep(0.1)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from tests.support import eventually
+from tests.support import eventually, nothing_is_left
 
 QUEUES = '[queues.default]\ntasks = ["*"]\npool = "{pool}"\nconcurrency = 4\ntime_limit = {time_limit}\ndrain = 10\n'
 
@@ -106,7 +106,7 @@ def test_nothing_begins_once_a_workflow_is_cancelled(deployment, workflow):
     assert started.cancel().startswith("cancelled")
 
     broker = deployment.server.client(0)
-    eventually(lambda: broker.llen("default") == 0 and broker.hlen("unacked") == 0, "every chunk to be acknowledged")
+    eventually(lambda: nothing_is_left(broker), "every chunk to be acknowledged")
     assert begun.read_text().count("\n") < 2000
     assert (
         json.loads(deployment.python(f"from switchyard.workflows import read; print(read({started.id!r}).total)"))

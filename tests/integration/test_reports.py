@@ -94,7 +94,7 @@ def test_a_partition_that_fails_ends_its_report_by_name_and_no_other(deployment,
     ("does", "why"),
     [
         # its start is killed three times, its artefact's task six times
-        ("starts too large", "task reports.trials was killed 3 times before it fanned out"),
+        ("starts too large", "task reports.trials did not fan out: its process was killed 3 times"),
         ("ends too large", "its callback was lost 6 times"),
     ],
 )

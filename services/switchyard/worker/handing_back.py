@@ -43,7 +43,7 @@ def prepare(queue: Queue) -> None:
     def wait() -> None:
         sleep(queue.drain)
         if queue.pool == "prefork":
-            _end_children()
+            _end_children(sleep)
         elif keepers():  # the stock transport gives nothing back that runs; its worker waits until it is killed
             _leave(call, sleep)
 
@@ -54,10 +54,11 @@ def _running() -> list[str]:
     return [request.id for request in list(active_requests)]
 
 
-def _end_children() -> None:
-    if tasks := _running():
-        log.warning("tasks_handed_back", tasks=tasks)
-        os.kill(os.getpid(), signal.SIGQUIT)
+def _end_children(sleep: Callable[[float], None]) -> None:
+    while not (tasks := _running()):
+        sleep(0.1)  # one may be on its way to a child; without any, this process ends, and this thread with it
+    log.warning("tasks_handed_back", tasks=tasks)
+    os.kill(os.getpid(), signal.SIGQUIT)
 
 
 def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float], None]) -> None:

@@ -47,7 +47,8 @@ def _note(request: Any, cause: str) -> Callable[[], None] | None:
         return None
     del _kills[request.id]
     given_up[request.id] = f"its process was killed {MAX_KILLS} times: {cause}"
-    revoked.add(request.id)  # its message comes back once more, and is set aside
+    revoked.add(
+        request.id
+    )  # its message comes back once more, and is set aside; the workflow that it starts ends with it (hooks.py)
     log.error("task_given_up", task=request.name, task_id=request.id, kills=MAX_KILLS, cause=cause)
-    reason = f"task {request.name} was killed {MAX_KILLS} times before it fanned out: {cause}"
-    return lambda: record.end_start(request.id, reason)
+    return None

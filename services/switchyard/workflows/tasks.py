@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -92,7 +92,8 @@ class _Chunk:
         self.deliveries = patiently(lambda: self._count(str(chunk)))
         self.careful = self.deliveries > CAREFUL_AFTER[runs_concurrently()]
         self.crew: Crew | None = None
-        self.buffer: list[items.Outcome] = []
+        #: What has ended and may not be recorded yet, by index: at the end of a stop another thread records it, too (`forget`).
+        self.buffer: dict[int, items.Outcome] = {}
         self.flushed = time.monotonic()
         #: The workflow was cancelled, or has moved on: no further item starts, and no result is wanted any more.
         self.ended = False
@@ -102,7 +103,7 @@ class _Chunk:
         for outcomes in self._outcomes():
             if self.ended:
                 continue  # what still runs is waited for: it has a slot of this worker
-            self.buffer += outcomes
+            self._keep(outcomes)
             recorded += len(outcomes)
             if self._is_due():
                 answer = self._flush()
@@ -126,7 +127,10 @@ class _Chunk:
             return False
         # A crew hands over what has ended since it did so last; it has waited.
         waited = self.careful or self.crew is not None or time.monotonic() - self.flushed > FLUSH_SECONDS
-        return waited or sum(len(outcome.result) for outcome in self.buffer) > FLUSH_BYTES
+        return waited or sum(len(outcome.result) for outcome in list(self.buffer.values())) > FLUSH_BYTES
+
+    def _keep(self, outcomes: Iterable[items.Outcome]) -> None:
+        self.buffer.update((outcome.index, outcome) for outcome in outcomes)
 
     def _outcomes(self) -> Iterator[list[items.Outcome]]:
         function = current_app.tasks.get(self.meta.each)
@@ -168,7 +172,7 @@ class _Chunk:
 
     def _flush(self) -> tuple[str, int, int]:
         """Record what has ended. The answer also says whether there is anything left to do it for."""
-        meta, batch = self.meta, self.buffer
+        meta, batch = self.meta, list(self.buffer.values())
         keys = [
             record.meta_key(meta.id),
             record.results_key(meta.id, self.chunk),
@@ -184,14 +188,16 @@ class _Chunk:
         for outcome in batch:
             args += [outcome.index, int(outcome.ok), outcome.result]
         state, done, total = patiently(lambda: record.run_script("record", keys, args))
-        self.buffer, self.flushed = [], time.monotonic()
+        for outcome in batch:
+            self.buffer.pop(outcome.index, None)
+        self.flushed = time.monotonic()
         self.ended = state not in cancelling.UNDER_WAY
         return state, done, total
 
     def forget(self) -> None:
         """Its message goes back: record what has ended, and have the rest run again as a first delivery."""
         if self.crew:
-            self.buffer += self.crew.take()
+            self._keep(self.crew.take())
         if self.buffer:
             self._flush()
         self._uncount(str(self.chunk), f"cause:{self.chunk}")

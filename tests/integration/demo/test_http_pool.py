@@ -143,7 +143,7 @@ def test_callers_beyond_the_bound_wait(server):
 @pytest.mark.parametrize("path", ["/silent", "/half"])
 def test_an_answer_that_does_not_come_gives_its_place_back(server, path):
     """Its connection is closed, for the rest of the answer may come yet; the next caller has another one."""
-    pool = pool_of(server, size=1, read_s=0.2)
+    pool = pool_of(server, size=1, read_s=2.0)
     with pytest.raises(FAILURES):
         pool.get(path)
     assert pool.get("/a") == (200, b"here")

@@ -150,7 +150,7 @@ def count_at_once(item):
     """How many of these run in this process right now."""
     at_once.append(item)
     found = len(at_once)
-    time.sleep(0.05)
+    time.sleep(0.2)
     at_once.remove(item)
     return found
 
@@ -187,7 +187,7 @@ def spread_from_a_broken_source():
 def spread_slowly():
     def items():
         for number in range(400):
-            time.sleep(0.01)
+            time.sleep(0.02)
             yield number
 
     return fan_out(misbehave, items(), callback=collect, chunk_size=1)
