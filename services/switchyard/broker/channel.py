@@ -88,9 +88,20 @@ class Channel(stock.Channel):
         return result
 
     def _basic_cancel(self, consumer_tag: str) -> Any:
+        queue = self._tag_to_queue.get(consumer_tag)
         result = super()._basic_cancel(consumer_tag)
+        self._give_back(queue)
         self._note_consumed()
         return result
+
+    def _give_back(self, queue: str | None = None) -> None:
+        """What has arrived and was not handed on, of one queue or of all, goes back; the oldest last, which is the next to be fetched."""
+        arrived, self._arrived = self._arrived, deque()
+        for name, message in reversed(arrived):
+            if queue in (None, name):
+                self.leases.settle("head", message["properties"]["delivery_tag"])
+            else:
+                self._arrived.appendleft((name, message))
 
     def _note_consumed(self) -> None:
         if queues := self.active_queues:
@@ -145,8 +156,11 @@ class Channel(stock.Channel):
         if stopping.is_set():
             return 0
         credit = self.qos.can_consume_max_estimate() if self.qos.can_consume() else 0
+        held = len(self.leases.held)
         if credit is None:  # no bound; but each lease is renewed every second
-            credit = HOLD_MOST - len(self.leases.held)
+            credit = HOLD_MOST - held
+        elif most := self.qos.prefetch_count:  # what still runs of a connection that was lost counts, too
+            credit = min(credit, most - held + len(self._arrived))
         return max(0, min(credit, FETCH_MOST) - len(self._arrived))
 
     def turn(self) -> tuple[int, float]:
@@ -164,6 +178,10 @@ class Channel(stock.Channel):
         refused = now < self._refused_until
         if not refused and (fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S)):
             self._exchange(room if fetch else 0)
+            if any(queue in self._no_ack for queue, _ in self._arrived):
+                self._exchange(
+                    0
+                )  # nobody settles it: whoever has its answer may be gone the next moment, and would leave it
         handed = self._hand_on() if self._arrived else 0
         if self._arrived or handed:
             self.bell.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
@@ -247,14 +265,15 @@ class Channel(stock.Channel):
     def _hand_on(self) -> int:
         """Hand messages on for a slice of time; on the solo pool this runs their tasks."""
         until, handed, loop = monotonic() + SLICE_S, 0, self.connection.cycle.loop
-        while self._arrived:
+        while self._arrived and not stopping.is_set():
             queue, message = self._arrived.popleft()
             self._queue_cycle.rotate(queue)
             try:
                 self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own
-            except self.connection_errors:
-                raise
             except Exception as exc:
+                # kombu takes a KeyError for one of the connection's; here it is the message's.
+                if isinstance(exc, self.connection_errors) and not isinstance(exc, KeyError):
+                    raise
                 # Celery looks into a message before it can tell what it is, and stumbles over some. No message may end a worker.
                 log.exception("message_not_taken")
                 if (tag := message["properties"]["delivery_tag"]) in self.leases.held:
@@ -277,9 +296,7 @@ class Channel(stock.Channel):
     def close(self) -> None:
         """Give back what was not handed on, and send what is not settled."""
         if not self.closed and "keeper" in self.__dict__ and self.leases.pid == os.getpid():
-            for _, message in reversed(self._arrived):
-                self.leases.settle("head", message["properties"]["delivery_tag"])
-            self._arrived.clear()
+            self._give_back()
         try:
             super().close()
         finally:

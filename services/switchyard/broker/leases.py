@@ -69,8 +69,6 @@ class Leases:
         self._sending: list[list[Settlement]] = []
         #: Queues that are consumed, by the bell of the channel that does; empty when nobody consumes.
         self.consuming: dict[Any, tuple[str, ...]] = {}
-        #: Rings when there is something to settle, or a suspect less.
-        self.bell: Callable[[], None] = lambda: None
         #: Tags whose task has outlived its limit; the worker says so.
         self.overdue: Callable[[], Iterable[str]] = tuple
         self.adopt(channel)
@@ -87,9 +85,13 @@ class Leases:
         steps = ",".join(map(str, channel.priority_steps))
         self.home = (channel.global_keyprefix, channel.sep, steps, channel.max_deliveries)
         self.lease, self.visibility_timeout = channel.lease, channel.visibility_timeout
-        self.bell = channel.bell.ring
         self._collect_at = monotonic() + COLLECT_S
         gc.collect()
+
+    def ring(self) -> None:
+        """There is something to settle, or a suspect less. Everybody who consumes hears it: a task may do so for a while beside its worker."""
+        for bell in list(self.consuming):
+            bell.ring()
 
     def collect(self, now: float) -> None:
         """What a lost connection's worker had reserved may be part of a cycle, as a request and its timer are, and lie about with its
@@ -146,7 +148,7 @@ class Leases:
         self.held.pop(tag, None)
         self.suspects.discard(tag)
         self.settlements.append(Settlement(what, tag, reason, monotonic(), details))
-        self.bell()
+        self.ring()
 
     def hand_back(self) -> None:
         """Everything goes back, uncounted: this worker ends. The oldest last, which is the next to be fetched."""
@@ -219,7 +221,7 @@ class Leases:
         for tag in tags:
             self.held.pop(tag.decode(), None)
             self.suspects.discard(tag.decode())
-            self.bell()
+            self.ring()
 
     def _held(self) -> dict[str, Lease]:
         while True:

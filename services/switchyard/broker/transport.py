@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
+from kombu.utils import eventio
 
 from switchyard.broker import channel, stock
 
@@ -29,7 +30,12 @@ class Poller(redis.MultiChannelPoller):
     loop: Any = None
     _alarm_at = 0.0
     _handed, _may_sleep = 0, channel.RECHECK_S
-    _interrupted = False
+    _interrupted = _interrupts = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        if isinstance(self.poller, eventio._select):  # noqa: SLF001  on greenlets; it knows no descriptor beyond 1,023
+            self.poller = _Poll()
 
     def on_poll_start(self) -> None:
         """Called before each wait."""
@@ -51,15 +57,24 @@ class Poller(redis.MultiChannelPoller):
         for each in self._channels:
             each.bell.ring()
 
-    def interrupt(self) -> None:
-        """Return from :meth:`get` before anything else is fetched, as its caller has something to do; a loop has turns for that."""
+    def interrupt(self, *, for_good: bool = False) -> None:
+        """Return from :meth:`get` before anything else is fetched, as its caller has something to do, or is to end and not to be kept
+        waiting by any further call; a loop has turns for that.
+        """
+        self._interrupts = for_good or self._interrupts
         self._interrupted = self.loop is None
         self._alarm()
 
     def discard(self, closed: Any) -> None:
         """A channel is closed."""
         super().discard(closed)
-        for fd in [fd for fd, found in self._fd_to_chan.items() if found == (closed, "BELL")]:
+        # Where a loop is, it knows the others.
+        mine = [
+            fd
+            for fd, (each, kind) in self._fd_to_chan.items()
+            if each is closed and (kind == "BELL" or self.loop is None)
+        ]
+        for fd in mine:
             del self._fd_to_chan[fd]
             with suppress(KeyError, ValueError, OSError):
                 self.poller.unregister(fd)
@@ -100,12 +115,21 @@ class Poller(redis.MultiChannelPoller):
             if not heard and not self._interrupted:
                 raise Empty
         finally:
-            self._in_protected_read = self._interrupted = False
+            self._in_protected_read, self._interrupted = False, self._interrupts
             while self.after_read:
                 self.after_read.pop()()
 
     def _is_listening(self, fd: int) -> bool:
         return bool(self._fd_to_chan.get(fd, (None, None))[1] == "LISTEN")
+
+
+class _Poll(eventio._poll):  # type: ignore[name-defined]  # noqa: SLF001  kombu has it where no greenlets are; its stubs lack it
+    """As forgiving as what kombu has on greenlets: what is closed is forgotten however often."""
+
+    def unregister(self, fd: Any) -> None:
+        """It is not polled any more."""
+        with suppress(KeyError, ValueError, OSError):
+            super().unregister(fd)
 
 
 class Transport(stock.Transport):

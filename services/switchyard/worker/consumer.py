@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from celery import signals
 from celery.worker import consumer
 from redis.exceptions import RedisError
 from vine import promise
 
 from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
-from switchyard.worker import accepting, stacks, tracing
+from switchyard.worker import accepting, remote_control, stacks, tracing
 
 log = get_logger(__name__)
+remote_control.install()
 
 
 class Consumer(consumer.Consumer):
     """Each of these messages becomes a dead letter that says why; Celery would drop some of them."""
+
+    # Its stubs lack them.
+    controller: Any
+    prefetch_multiplier: int
+    initial_prefetch_count: int
 
     def create_task_handler(self, promise: Any = promise) -> Any:
         """What takes each message. Celery makes two promises for each, and keeps one on the loop's next turn, as a broker's socket
@@ -28,15 +35,31 @@ class Consumer(consumer.Consumer):
         made: Any = _Settling if ours else promise
         return super().create_task_handler(promise=made)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        signals.worker_shutting_down.connect(self._end)
+
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Have whoever consumes do this, now. On greenlets Celery leaves it to a next time, and answers "no longer consuming" before:
         until it has waited for messages, two seconds at most, it takes the next one.
         """
         operation = super().call_soon(p, *args, **kwargs)
+        self._interrupt()
+        return operation
+
+    def _update_qos_eventually(self, index: int) -> Any:
+        """There are more slots, or fewer."""
+        value = super()._update_qos_eventually(index)  # type: ignore[misc]  # as above
+        self._interrupt()
+        return value
+
+    def _end(self, **_: Any) -> None:
+        self._interrupt(for_good=True)
+
+    def _interrupt(self, *, for_good: bool = False) -> None:
         connection: Any = self.connection
         if connection and isinstance(connection.transport, transport.Transport):
-            connection.transport.cycle.interrupt()
-        return operation
+            connection.transport.cycle.interrupt(for_good=for_good)
 
     def update_strategies(self) -> None:
         """Build what takes each task's messages, and what runs each task."""
@@ -48,6 +71,12 @@ class Consumer(consumer.Consumer):
         """The connection is over, or the worker stops: what no child has taken is forgotten."""
         accepting.hear(self.pool)
         super().on_close()
+        controller = self.controller
+        if self.initial_prefetch_count and controller.autoscale:
+            # As many as without the loss. Celery has the next connection begin with what the slots of just now may hold, and the
+            # autoscaler adds slots only when more is held.
+            grown = self.pool.num_processes - controller.min_concurrency
+            self.initial_prefetch_count = (controller.max_concurrency + grown) * self.prefetch_multiplier
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Nothing in this worker has that name."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from celery import signals
+from celery.worker import worker
 from celery.worker.state import active_requests
 from redis.exceptions import RedisError
 
@@ -31,6 +32,9 @@ log = get_logger(__name__)
 
 def prepare(queue: Queue) -> None:
     """Have this worker, `queue.drain` seconds after it is told to stop, give back what it runs by then."""
+    if queue.pool != "prefork":
+        # Celery gives each socket that is opened while a worker stops five seconds to answer. Here tasks that may end open some, too.
+        worker.default_socket_timeout = lambda _seconds: nullcontext()  # type: ignore[attr-defined]  # its stubs lack it
     (start_thread, sleep), call = real_thread(), caller()
     begun: list[str] = []
 

@@ -12,7 +12,7 @@ from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.worker import request
-from celery.worker.state import revoked
+from celery.worker.state import active_requests, revoked
 from kombu.utils.encoding import safe_repr
 from redis.exceptions import RedisError
 
@@ -32,7 +32,7 @@ class Request(request.Request):
 
     #: Why it has failed for good, once it has.
     failure: Failure | None = None
-    _kept = False
+    _kept = _is_killed = False
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002  Celery's
         """Its task has raised something, or its process was lost."""
@@ -43,7 +43,9 @@ class Request(request.Request):
             self._keep_what_was_acknowledged_before()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001  Celery's
-        """It has reached a limit; at the soft one its task hears of it."""
+        """It has reached a limit; at the soft one its task hears of it. In a greenlet, what is done once it has ended may, too."""
+        if not soft and self not in active_requests:
+            return
         if not soft:
             self.failure = self._failure(_of_time_limit(timeout))
         try:
@@ -61,6 +63,11 @@ class Request(request.Request):
         self._announce_revoked("cancelled", False, None, False)
         return True
 
+    def cancel(self, pool: Any, *args: Any, **kwargs: Any) -> None:
+        """It is ended, and its message goes back. Celery takes a greenlet that was killed for one that has succeeded."""
+        self._is_killed = bool(getattr(pool, "is_green", False))
+        super().cancel(pool, *args, **kwargs)
+
     def _starts_workflow(self) -> bool:
         """Only such a task carries its own id as the workflow's (hooks.py): any other costs nothing here."""
         header: Any = self.request_dict.get(HEADER)
@@ -68,6 +75,8 @@ class Request(request.Request):
 
     def acknowledge(self) -> None:
         """Done with; or, if it has failed, set aside."""
+        if self._is_killed:
+            return
         if given_up and self.id in given_up:
             self.failure = self._failure(given_up[self.id])
             revoked.discard(self.id)  # once replayed, it may

@@ -1,7 +1,9 @@
 """Items and callbacks that misbehave on request. Each begin of an item is noted in a file, so that a test can count them."""
 
 import os
+import resource
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -312,3 +314,20 @@ def takes_all_memory():
         taken.append(os.urandom(1) * 10_000_000)
         time.sleep(0.02)
     note("ended", "takes all memory")
+
+
+@shared_task(name="tells_its_sockets_timeout")
+def tells_its_sockets_timeout(name):
+    gate(name)
+    note("timeouts", socket.getdefaulttimeout())
+
+
+opened = []
+
+
+@shared_task(name="opens_files")
+def opens_files(number):
+    limit = max(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(number))
+    note("ended", f"{number} files")
