@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import select
 from collections.abc import Iterator
 
 import kombu
@@ -246,4 +247,29 @@ def test_what_a_reconnecting_worker_has_dropped_goes_back_also_if_it_is_part_of_
                 second.ack()
         finally:
             gc.enable()
+    assert held(server) == 0
+
+
+def test_who_consumes_beside_somebody_else_in_its_process_takes_nobodys_bell_away(server: Server) -> None:
+    """As a task that asks workers something: what its worker has to settle rings there as before, also once it has its answer."""
+
+    def rings(connection: kombu.Connection) -> bool:
+        (bell,) = (each.bell for each in connection.transport.cycle._channels if each.active_queues)
+        rung = bool(select.select([bell.fd], [], [], 0)[0])
+        bell.heard()
+        return rung
+
+    with connected(server) as connection, consuming(connection, "orders") as take:
+        publish(connection, "orders", 1, 2)
+        (_, first), (_, second) = take(2)
+        with connected(server) as beside, consuming(beside, "answers") as answers:
+            publish(beside, "answers", 3)
+            ((_, answer),) = answers(1)
+            rings(connection)
+            first.ack()
+            assert rings(connection)
+            answer.ack()
+        rings(connection)
+        second.ack()
+        assert rings(connection)
     assert held(server) == 0

@@ -91,3 +91,10 @@ print(Task.Request, Own.Request, app.conf.worker_consumer)
     others = {"CELERY_BROKER_URL": "sentinel://127.0.0.1:1/0", "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/1"}
     said = python(code, **others, BROKER_TRANSPORT="stock").split()
     assert said == [celerys, celerys, "project:Request", "celery.worker.consumer:Consumer"]
+
+
+def test_a_task_that_has_ended_does_not_reach_its_limit_any_more() -> None:
+    """On greenlets, what is done after it (telling monitors, say) counts into its time; it has succeeded all the same."""
+    request = Request.__new__(Request)
+    request.on_timeout(False, 5.0)
+    assert request.failure is None
