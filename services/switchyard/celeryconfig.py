@@ -88,7 +88,8 @@ worker_prefetch_multiplier = _own.prefetch_multiplier if _own else 1
 if _own and _own.green and _config.broker_transport == "stock":
     # Its poller sleeps two seconds at a time without credit: 8 tasks a second instead of hundreds.
     worker_prefetch_multiplier = max(2, worker_prefetch_multiplier) if worker_prefetch_multiplier else 0
-# What still runs of a lost connection takes its place in the next one's credit by itself (broker/channel.py).
+# What still runs of a lost connection takes its place in the next one's credit by itself (broker/credit.py). Celery counts on what ends to
+# raise it again, and with an autoscale never raises it to more than the slots of just then.
 worker_enable_prefetch_count_reduction = _config.broker_transport == "stock"
 # A start that imports much on a busy machine must not be taken for a dead child and killed for ever.
 worker_proc_alive_timeout = 60

@@ -99,10 +99,9 @@ def _end_workflow_of_failed_start(task_id: str, sender: Any = None, exception: A
 
 
 def _end_workflow_of_revoked_start(request: Any = None, **_: Any) -> None:
-    from switchyard.worker.request import given_up  # noqa: PLC0415  as below
     from switchyard.workflows.record import REVOKED  # noqa: PLC0415  as below
 
-    reason = given_up.pop(request.id, "")
+    reason = request.get("given_up", "")
     _end(request.id, f"task {request.task} did not fan out: {reason}" if reason else REVOKED)
 
 

@@ -273,3 +273,16 @@ def test_who_consumes_beside_somebody_else_in_its_process_takes_nobodys_bell_awa
         second.ack()
         assert rings(connection)
     assert held(server) == 0
+
+
+def test_what_a_consumer_holds_leaves_another_of_its_process_its_own_room(server: Server) -> None:
+    """As a task that consumes one message at a time, and is held itself meanwhile by its worker."""
+    with connected(server) as connection, consuming(connection, "orders", prefetch_count=2) as take:
+        publish(connection, "orders", 1, 2, 3)
+        held_here = take(2)
+        with connected(server) as beside, consuming(beside, "parts", prefetch_count=1) as parts:
+            publish(beside, "parts", 4)
+            assert [body for body, _ in parts(1)] == [4]
+        assert bodies(server, "orders") == [3]
+        for _, message in held_here:
+            message.ack()

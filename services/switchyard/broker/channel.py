@@ -11,8 +11,9 @@ from typing import Any
 from kombu.transport import redis
 from redis import exceptions as errors
 
-from switchyard.broker import delays, reading, scripts, stock
+from switchyard.broker import credit, delays, reading, scripts, stock
 from switchyard.broker.bell import Bell
+from switchyard.broker.credit import FETCH_MOST
 from switchyard.broker.keeper import Keeper, keeper_at
 from switchyard.broker.leases import Leases
 from switchyard.broker.lists import Lists
@@ -22,10 +23,6 @@ from switchyard.broker.wire import ask, calls, refusal
 from switchyard.logs import get_logger
 from switchyard.worker import stopping
 
-#: Messages in one fetch.
-FETCH_MOST = 64
-#: Messages that a worker without a bound on what it reserves may hold.
-HOLD_MOST = 2000
 #: Seconds a settlement, or a little room, waits for company: with nothing else to do, and with messages to hand on.
 LINGER_S, LINGER_BUSY_S = 0.003, 0.02
 #: Seconds the consumer may hand messages on before it lets the loop have its turn.
@@ -88,17 +85,16 @@ class Channel(stock.Channel):
         return result
 
     def _basic_cancel(self, consumer_tag: str) -> Any:
-        queue = self._tag_to_queue.get(consumer_tag)
+        self._give_back({self._tag_to_queue.get(consumer_tag)})
         result = super()._basic_cancel(consumer_tag)
-        self._give_back(queue)
         self._note_consumed()
         return result
 
-    def _give_back(self, queue: str | None = None) -> None:
-        """What has arrived and was not handed on, of one queue or of all, goes back; the oldest last, which is the next to be fetched."""
+    def _give_back(self, queues: set[Any]) -> None:
+        """What has arrived of these and was not handed on goes back; the oldest last, which is the next to be fetched."""
         arrived, self._arrived = self._arrived, deque()
         for name, message in reversed(arrived):
-            if queue in (None, name):
+            if name in queues:
                 self.leases.settle("head", message["properties"]["delivery_tag"])
             else:
                 self._arrived.appendleft((name, message))
@@ -152,16 +148,7 @@ class Channel(stock.Channel):
             raise
 
     def _room(self) -> int:
-        """How many messages may be fetched; none by a worker that stops."""
-        if stopping.is_set():
-            return 0
-        credit = self.qos.can_consume_max_estimate() if self.qos.can_consume() else 0
-        held = len(self.leases.held)
-        if credit is None:  # no bound; but each lease is renewed every second
-            credit = HOLD_MOST - held
-        elif most := self.qos.prefetch_count:  # what still runs of a connection that was lost counts, too
-            credit = min(credit, most - held + len(self._arrived))
-        return max(0, min(credit, FETCH_MOST) - len(self._arrived))
+        return credit.room(self.qos, self.leases, self.active_queues, len(self._arrived))
 
     def turn(self) -> tuple[int, float]:
         """What there is to do before the loop waits: how many messages were handed on, and how long it may wait, in seconds."""
@@ -178,12 +165,11 @@ class Channel(stock.Channel):
         refused = now < self._refused_until
         if not refused and (fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S)):
             self._exchange(room if fetch else 0)
+            # Nobody settles an answer: whoever has it may be gone the next moment, and would leave it behind.
             if any(queue in self._no_ack for queue, _ in self._arrived):
-                self._exchange(
-                    0
-                )  # nobody settles it: whoever has its answer may be gone the next moment, and would leave it
+                self._exchange(0)
         handed = self._hand_on() if self._arrived else 0
-        if self._arrived or handed:
+        if handed or (self._arrived and not stopping.is_set()):
             self.bell.ring()  # prefork's pool writes to its children on its own turn, which may have been before this one
         self._log_notes()
         soon = waiting or (self._hungry and self._room())
@@ -264,8 +250,8 @@ class Channel(stock.Channel):
 
     def _hand_on(self) -> int:
         """Hand messages on for a slice of time; on the solo pool this runs their tasks."""
-        until, handed, loop = monotonic() + SLICE_S, 0, self.connection.cycle.loop
-        while self._arrived and not stopping.is_set():
+        until, handed, cycle = monotonic() + SLICE_S, 0, self.connection.cycle
+        while self._arrived and not (stopping.is_set() or cycle.interrupted):
             queue, message = self._arrived.popleft()
             self._queue_cycle.rotate(queue)
             try:
@@ -282,8 +268,8 @@ class Channel(stock.Channel):
             # Whoever waits for so many answers, as remote control does, counts one for each time that it waits.
             if monotonic() >= until or queue in self._no_ack:
                 break
-            if loop is not None and loop._ready:  # noqa: SLF001  acknowledgements of tasks that ran in there
-                for item in loop._pop_ready():  # noqa: SLF001
+            if cycle.loop is not None and cycle.loop._ready:  # noqa: SLF001  acknowledgements of tasks that ran in there
+                for item in cycle.loop._pop_ready():  # noqa: SLF001
                     item()
         return handed
 
@@ -296,7 +282,7 @@ class Channel(stock.Channel):
     def close(self) -> None:
         """Give back what was not handed on, and send what is not settled."""
         if not self.closed and "keeper" in self.__dict__ and self.leases.pid == os.getpid():
-            self._give_back()
+            self._give_back({queue for queue, _ in self._arrived})
         try:
             super().close()
         finally:

@@ -11,7 +11,7 @@ import gc
 import os
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -128,6 +128,10 @@ class Leases:
         if suspect:
             self.suspects.add(tag)
         return tag
+
+    def held_of(self, queues: Collection[str]) -> int:
+        """How many messages of these queues are held."""
+        return sum(lease.queue in queues for lease in self._held().values())
 
     def owns(self, tag: str) -> bool:
         """Whether this process has taken the message that has this tag, in a fetch of its own."""

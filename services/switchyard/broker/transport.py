@@ -30,11 +30,12 @@ class Poller(redis.MultiChannelPoller):
     loop: Any = None
     _alarm_at = 0.0
     _handed, _may_sleep = 0, channel.RECHECK_S
-    _interrupted = _interrupts = False
+    interrupted = _interrupts = False
 
     def __init__(self) -> None:
         super().__init__()
-        if isinstance(self.poller, eventio._select):  # noqa: SLF001  on greenlets; it knows no descriptor beyond 1,023
+        # On greenlets kombu asks select(), which knows no descriptor beyond 1,023. eventlet has nothing else.
+        if eventio.xpoll and isinstance(self.poller, eventio._select):  # noqa: SLF001
             self.poller = _Poll()
 
     def on_poll_start(self) -> None:
@@ -62,7 +63,7 @@ class Poller(redis.MultiChannelPoller):
         waiting by any further call; a loop has turns for that.
         """
         self._interrupts = for_good or self._interrupts
-        self._interrupted = self.loop is None
+        self.interrupted = self.loop is None
         self._alarm()
 
     def discard(self, closed: Any) -> None:
@@ -103,19 +104,19 @@ class Poller(redis.MultiChannelPoller):
         self._in_protected_read = True
         try:
             self.maybe_refresh_binding_expiry()
-            if not self._interrupted:
+            if not self.interrupted:
                 self.on_poll_start()
-            if self._handed or self._interrupted:
+            if self._handed or self.interrupted:
                 return
             events = self.poller.poll(self._may_sleep if timeout is None else min(timeout, self._may_sleep)) or ()
             heard = [self.handle_event(fd, event) for fd, event in events if self._is_listening(fd)]
             for fd, event in events:
                 if not self._is_listening(fd):
                     self.handle_event(fd, event)
-            if not heard and not self._interrupted:
+            if not heard and not self.interrupted:
                 raise Empty
         finally:
-            self._in_protected_read, self._interrupted = False, self._interrupts
+            self._in_protected_read, self.interrupted = False, self._interrupts
             while self.after_read:
                 self.after_read.pop()()
 

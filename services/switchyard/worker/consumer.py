@@ -21,10 +21,9 @@ remote_control.install()
 class Consumer(consumer.Consumer):
     """Each of these messages becomes a dead letter that says why; Celery would drop some of them."""
 
-    # Its stubs lack them.
-    controller: Any
-    prefetch_multiplier: int
-    initial_prefetch_count: int
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        signals.worker_shutting_down.connect(self._end)
 
     def create_task_handler(self, promise: Any = promise) -> Any:
         """What takes each message. Celery makes two promises for each, and keeps one on the loop's next turn, as a broker's socket
@@ -34,10 +33,6 @@ class Consumer(consumer.Consumer):
         ours = isinstance(connection.transport, transport.Transport)
         made: Any = _Settling if ours else promise
         return super().create_task_handler(promise=made)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        signals.worker_shutting_down.connect(self._end)
 
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Have whoever consumes do this, now. On greenlets Celery leaves it to a next time, and answers "no longer consuming" before:
@@ -49,7 +44,7 @@ class Consumer(consumer.Consumer):
 
     def _update_qos_eventually(self, index: int) -> Any:
         """There are more slots, or fewer."""
-        value = super()._update_qos_eventually(index)  # type: ignore[misc]  # as above
+        value = super()._update_qos_eventually(index)  # type: ignore[misc]  # its stubs lack it
         self._interrupt()
         return value
 
@@ -71,12 +66,6 @@ class Consumer(consumer.Consumer):
         """The connection is over, or the worker stops: what no child has taken is forgotten."""
         accepting.hear(self.pool)
         super().on_close()
-        controller = self.controller
-        if self.initial_prefetch_count and controller.autoscale:
-            # As many as without the loss. Celery has the next connection begin with what the slots of just now may hold, and the
-            # autoscaler adds slots only when more is held.
-            grown = self.pool.num_processes - controller.min_concurrency
-            self.initial_prefetch_count = (controller.max_concurrency + grown) * self.prefetch_multiplier
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Nothing in this worker has that name."""

@@ -55,7 +55,9 @@ def prepare(queue: Queue) -> None:
 
 
 def _running() -> list[str]:
-    return [request.id for request in list(active_requests)]
+    while True:
+        with suppress(RuntimeError):  # it has changed while it was read
+            return [request.id for request in list(active_requests)]
 
 
 def _end_children(sleep: Callable[[float], None]) -> None:

@@ -47,8 +47,7 @@ def _note(request: Any, cause: str) -> Callable[[], None] | None:
         return None
     del _kills[request.id]
     given_up[request.id] = f"its process was killed {MAX_KILLS} times: {cause}"
-    revoked.add(
-        request.id
-    )  # its message comes back once more, and is set aside; the workflow that it starts ends with it (hooks.py)
+    # Its message comes back once more, and is set aside; the workflow that it starts ends with it (hooks.py).
+    revoked.add(request.id)
     log.error("task_given_up", task=request.name, task_id=request.id, kills=MAX_KILLS, cause=cause)
     return None

@@ -27,7 +27,7 @@ class _Pidbox(pidbox.gPidbox):
                 super().loop(c)
                 return
             except Exception as exc:  # noqa: BLE001  whatever it is, the worker is to hear of the next command
-                shutdown = self._node_shutdown  # which the end has set aside
+                shutdown = self._node_shutdown  # `on_stop` may have removed it meanwhile: then it is over, too
                 log.warning("remote_control_awaited", reason=str(exc) or type(exc).__name__, wait_s=PAUSE_S)
             time.sleep(PAUSE_S)
             if shutdown is None or shutdown.is_set() or not c.connection:

@@ -21,7 +21,7 @@ from switchyard.broker.aside import Failure
 from switchyard.hooks import HEADER
 from switchyard.logs import get_logger
 
-#: Tasks that are not to run once more, and why: they are revoked in this worker, that sets them aside, and hooks.py removes them here.
+#: Tasks that are not to run once more, and why: they are revoked in this worker, and that sets them aside.
 given_up: dict[str, str] = {}
 
 log = get_logger(__name__)
@@ -78,7 +78,9 @@ class Request(request.Request):
         if self._is_killed:
             return
         if given_up and self.id in given_up:
-            self.failure = self._failure(given_up[self.id])
+            reason = given_up.pop(self.id)
+            self.failure = self._failure(reason)
+            self._context.given_up = reason  # for hooks.py, which ends the workflow that it starts
             revoked.discard(self.id)  # once replayed, it may
         if self.failure is None or self._may_settle(self.failure):
             super().acknowledge()
