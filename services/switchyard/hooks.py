@@ -175,7 +175,7 @@ def _prepare_child(**_: Any) -> None:
     from switchyard.worker import stacks, tracing  # noqa: PLC0415  a process that only publishes has no use for them
 
     stacks.quicken(current_app)
-    tracing.bind_ids(current_app)
+    tracing.bind_ids(current_app, child=True)  # solo's consumer binds them anew, as what it is
 
 
 def _end_worker(**_: Any) -> None:

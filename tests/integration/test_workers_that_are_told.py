@@ -23,7 +23,7 @@ pool = "{pool}"
 {slots}
 prefetch = {prefetch}
 time_limit = 300
-drain = 60
+drain = {drain}
 """
 NODE = f"default@{os.uname().nodename}"
 CONTROL = f"""
@@ -32,8 +32,10 @@ asked = {{"timeout": 10, "limit": 1, "destination": [{NODE!r}]}}
 """
 
 
-def queue(pool: str, slots: str = "concurrency = 2", prefetch: int = 1) -> str:
-    return QUEUE.format(pool=pool, slots=slots, prefetch=prefetch)
+def queue(pool: str, slots: str = "concurrency = 2", prefetch: int = 1, drain: float = 60) -> str:
+    if pool == "solo":
+        slots = "concurrency = 1"
+    return QUEUE.format(pool=pool, slots=slots, prefetch=prefetch, drain=drain)
 
 
 def noted(deployment: Deployment, name: str) -> list[str]:
@@ -59,6 +61,12 @@ def counted(deployment: Deployment) -> list[str]:
     return [message for message in deployment.server.client(0).lrange("default", 0, -1) if "x-deliveries" in message]
 
 
+def letters(deployment: Deployment) -> list[dict[str, str]]:
+    """What was set aside."""
+    client = deployment.server.client(0)
+    return [client.hgetall(f"switchyard:dead_letter:{id_}") for id_ in client.zrange("switchyard:dead_letters", 0, -1)]
+
+
 def open_the_gate(deployment: Deployment) -> None:
     (deployment.folder / "open_").touch()
 
@@ -75,19 +83,166 @@ def cut(deployment: Deployment) -> None:
     eventually(lambda: "Connection to broker lost" in deployment.log().read_text(), "the worker to notice")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", [*POOLS, "solo"])
 def test_a_worker_that_is_stopped_at_once_gives_back_what_it_runs(deployment: Deployment, pool: str) -> None:
-    """SIGQUIT, Celery's cold shutdown. A greenlet that it kills ends without an exception, and Celery takes that for a success."""
+    """SIGQUIT, Celery's cold shutdown. A greenlet that it kills ends without an exception, and Celery takes that for a success; on threads
+    and solo it can end no task, and raises wherever it is.
+    """
+    names = ["a"] if pool == "solo" else ["a", "b"]
     deployment.queues(queue(pool))
     worker = deployment.start_worker()
-    send(deployment, "gate", "a", "b")
-    eventually(lambda: sorted(noted(deployment, "begun")) == ["a", "b"], "both to begin")
+    send(deployment, "gate", *names)
+    eventually(lambda: sorted(noted(deployment, "begun")) == names, "all to begin")
     os.kill(worker.pid, signal.SIGQUIT)
     worker.wait(timeout=PATIENCE)
-    eventually(lambda: there(deployment) == (2, 0), "both to be back")
+    eventually(lambda: there(deployment) == (len(names), 0), "all to be back")
+    assert counted(deployment) == []
     open_the_gate(deployment)
     deployment.start_worker()
-    eventually(lambda: sorted(noted(deployment, "ended")) == ["a", "b"], "both to run")
+    eventually(lambda: sorted(noted(deployment, "ended")) == names, "all to run")
+    assert letters(deployment) == []
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_that_remote_control_stops_keeps_to_its_drain(deployment: Deployment, pool: str) -> None:
+    """No signal has told it, which is how Celery tells whoever listens."""
+    deployment.queues(queue(pool, drain=1))
+    worker = deployment.start_worker()
+    send(deployment, "gate", "a", "b")
+    eventually(lambda: len(noted(deployment, "begun")) == 2, "both to begin")
+    deployment.python(f"{CONTROL}\napp.control.shutdown(destination=asked['destination'])")
+    worker.wait(timeout=PATIENCE)
+    assert there(deployment) == (2, 0)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_that_was_acknowledged_when_it_began_is_kept_if_its_worker_stops(
+    deployment: Deployment, pool: str
+) -> None:
+    """Nothing can be given back: nobody else has its message."""
+    deployment.queues(queue(pool, drain=1))
+    worker = deployment.start_worker()
+    send(deployment, "gate_early", "a")
+    eventually(lambda: noted(deployment, "begun"), "it to begin")
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(timeout=PATIENCE) == 0
+    assert [letter["reason"] for letter in letters(deployment)] == ["its worker was stopped while it ran"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_what_is_due_within_a_second_runs_although_its_workers_connection_is_lost(
+    deployment: Deployment, pool: str
+) -> None:
+    """Celery's timer holds it until then, and held it, and its slot, for as long as the next connection lasted."""
+    deployment.queues(queue(pool, prefetch=4))
+    deployment.start_worker()
+    deployment.python(
+        "from switchyard.producer import app\nfor n in range(4): app.send_task('later', args=[n], countdown=0.9, ignore_result=True)"
+    )
+    cut(deployment)
+    eventually(lambda: len(noted(deployment, "later")) >= 4, "all to run")
+    eventually(lambda: there(deployment) == (0, 0), "all to be acknowledged")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_task_that_takes_more_memory_than_there_is_fails_and_its_worker_goes_on(
+    deployment: Deployment, pool: str
+) -> None:
+    """Celery raises its MemoryError again in the worker, which ends one, and costs another its slots."""
+    deployment.queues(queue(pool))
+    deployment.start_worker()
+    send(deployment, "goes_wrong", *["takes more than there is"] * 3, "not at all")
+    eventually(lambda: len(letters(deployment)) == 3, "three to be kept")
+    assert {letter["reason"].split(":")[0] for letter in letters(deployment)} == {"MemoryError"}
+    eventually(lambda: "not at all" in noted(deployment, "begun"), "the next one to run")
+    eventually(lambda: there(deployment) == (0, 0), "all to be acknowledged")
+    assert "Unrecoverable" not in deployment.log().read_text()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_task_that_exits_is_given_up_after_a_while_and_costs_no_slot(deployment: Deployment, pool: str) -> None:
+    """As if its process were lost, which on prefork it is."""
+    deployment.environment["MAX_DELIVERIES"] = "2"
+    deployment.queues(queue(pool))
+    deployment.start_worker()
+    send(deployment, "goes_wrong", "exits", "exits", "not at all")
+    eventually(lambda: len(letters(deployment)) == 2, "both to be given up")
+    assert all("its process was lost" in letter["reason"] for letter in letters(deployment))
+    eventually(lambda: "not at all" in noted(deployment, "begun"), "the next one to run")
+    eventually(lambda: there(deployment) == (0, 0), "all to be acknowledged")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_that_ends_while_redis_is_away_has_succeeded(own_deployment: Deployment, pool: str) -> None:
+    """Its result waits for it."""
+    own_deployment.queues(queue(pool))
+    own_deployment.start_worker()
+    sending = "from switchyard.producer import app; print(app.send_task('gate', args=['a']).id)"
+    id_ = own_deployment.python(sending)
+    eventually(lambda: noted(own_deployment, "begun"), "it to begin")
+    own_deployment.server.kill()
+    open_the_gate(own_deployment)
+    eventually(lambda: noted(own_deployment, "ended"), "it to end")
+    eventually(lambda: "Connection to broker lost" in own_deployment.log().read_text(), "its worker to notice")
+    own_deployment.server.start()
+    result = f"celery-task-meta-{id_}"
+    eventually(lambda: '"SUCCESS"' in (own_deployment.server.client().get(result) or ""), "its result")
+    eventually(lambda: there(own_deployment) == (0, 0), "it to be acknowledged")
+    assert letters(own_deployment) == []
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_retry_that_cannot_be_published_is_tried_again(own_deployment: Deployment, pool: str) -> None:
+    """Celery makes a rejection of it, as of a task that wants no more of its message."""
+    own_deployment.queues(queue(pool))
+    own_deployment.start_worker()
+    send(own_deployment, "tries_again_at_the_gate", "a")
+    eventually(lambda: noted(own_deployment, "begun"), "it to begin")
+    own_deployment.server.kill()
+    open_the_gate(own_deployment)
+    eventually(lambda: noted(own_deployment, "told"), "it to be told")
+    own_deployment.server.start()
+    eventually(lambda: noted(own_deployment, "ended")[1:] == ["a"], "it to run again")
+    eventually(lambda: there(own_deployment) == (0, 0), "it to be acknowledged")
+    assert letters(own_deployment) == []
+
+
+@pytest.mark.parametrize("terminate", [False, True], ids=["revoked", "terminated"])
+def test_a_task_that_is_revoked_while_a_thread_worker_holds_it_does_not_run(
+    deployment: Deployment, terminate: bool
+) -> None:
+    """It waits in the pool's own queue by then, of which nothing can be taken back."""
+    deployment.queues(queue("threads", slots="concurrency = 1", prefetch=3))
+    deployment.start_worker()
+    send(deployment, "gate", "a")
+    eventually(lambda: noted(deployment, "begun") == ["a"], "it to begin")
+    id_ = deployment.python(
+        "from switchyard.producer import app; print(app.send_task('gate', args=['b'], ignore_result=True).id)"
+    )
+    send(deployment, "gate", "c")
+    eventually(lambda: there(deployment) == (0, 3), "the others to be reserved")
+    deployment.python(f"{CONTROL}\napp.control.revoke({id_!r}, reply=True, terminate={terminate}, **asked)")
+    open_the_gate(deployment)
+    eventually(lambda: noted(deployment, "ended") == ["a", "c"], "the others to run")
+    eventually(lambda: there(deployment) == (0, 0), "all to be done with")
+    assert noted(deployment, "ended") == ["a", "c"]
+
+
+@pytest.mark.parametrize("pool", [*POOLS, "solo"])
+def test_a_broadcast_that_nobody_can_read_costs_a_worker_nothing(deployment: Deployment, pool: str) -> None:
+    """Whatever it is."""
+    deployment.queues(queue(pool))
+    deployment.start_worker()
+    eventually(lambda: answers(deployment), "it to listen")
+    client = deployment.server.client(0)
+    for number, said in enumerate(("[]", "5", "{}"), start=1):
+        client.publish("/0.celery.pidbox", said)
+        eventually(
+            lambda n=number: deployment.log().read_text().count('"broadcast_not_taken"') >= n, f"{said} to be told"
+        )
+    assert answers(deployment)
+    assert "Unrecoverable" not in deployment.log().read_text()
+    assert "Connection to broker lost" not in deployment.log().read_text()
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -186,17 +341,12 @@ def test_whoever_asks_workers_and_is_gone_leaves_nothing(deployment: Deployment)
     assert (client.hgetall("unacked"), client.keys("*.reply.celery.pidbox")) == ({}, [])
 
 
-@pytest.mark.parametrize("trouble", ["its connection is lost", "a broadcast that nobody can read"])
-def test_a_gevent_worker_hears_remote_control_after_trouble_with_it(deployment: Deployment, trouble: str) -> None:
-    """It has a connection of its own for that, whose greenlet Celery lets end."""
+def test_a_gevent_worker_hears_remote_control_after_its_connection_for_that_was_lost(deployment: Deployment) -> None:
+    """It is another one than that of its queue, and Celery lets the greenlet end that listens there."""
     deployment.queues(queue("gevent"))
     deployment.start_worker()
     eventually(lambda: answers(deployment), "it to listen")
-    client = deployment.server.client(0)
-    if "lost" in trouble:
-        client.client_kill_filter(_type="pubsub")
-    else:
-        client.publish("/0.celery.pidbox", "{}")
+    deployment.server.client(0).client_kill_filter(_type="pubsub")
     eventually(lambda: '"remote_control_awaited"' in deployment.log().read_text(), "it to notice")
     eventually(lambda: answers(deployment), "it to listen again")
     assert "Connection to broker lost" not in deployment.log().read_text()

@@ -137,12 +137,15 @@ class Leases:
         """Whether this process has taken the message that has this tag, in a fetch of its own."""
         return tag.startswith(self.worker)
 
-    def hand_on(self, tag: str, message: Any) -> None:
-        """The message goes to whoever will settle it, and is leased as long as somebody refers to it."""
+    def hand_on(self, tag: str, message: Any, dropped_by: Callable[[], object]) -> None:
+        """The message goes to whoever will settle it, and is leased as long as somebody refers to it. If nobody does any more, whoever has
+        handed it on is told (`dropped_by`).
+        """
 
         def dropped(_: object) -> None:
             if tag in self.held and os.getpid() == self.pid:  # a forked child drops its copies, too
                 self.settle("head", tag)
+                dropped_by()
 
         if lease := self.held.get(tag):
             lease.message = weakref.ref(message, dropped)

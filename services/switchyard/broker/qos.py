@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from kombu.transport.virtual.base import QoS as VirtualQoS
@@ -16,7 +17,8 @@ class QoS(stock.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         """A message is handed on. Only a weak reference is kept: a message that nobody has any more is no longer leased."""
         if self.channel.leases.owns(delivery_tag):
-            self.channel.leases.hand_on(delivery_tag, message)
+            # Its credit comes back then, too: else a worker that drops as many as it may hold consumes no more.
+            self.channel.leases.hand_on(delivery_tag, message, partial(VirtualQoS.ack, self, delivery_tag))
             VirtualQoS.append(self, None, delivery_tag)
         else:  # one that was asked for by itself (basic_get) is recorded by kombu's rules
             super().append(message, delivery_tag)

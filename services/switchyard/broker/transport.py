@@ -88,7 +88,13 @@ class Poller(redis.MultiChannelPoller):
         elif kind == "BRPOP":
             each.on_readable()
         elif kind == "LISTEN":
-            return each._receive()  # noqa: SLF001  as kombu's own
+            try:
+                return each._receive()  # noqa: SLF001  as kombu's own
+            except Exception as exc:
+                # As of a task's message (channel.py): anybody may publish anything, and no broadcast may end a worker, or its connection.
+                if isinstance(exc, each.connection_errors) and not isinstance(exc, KeyError):
+                    raise
+                channel.log.exception("broadcast_not_taken")
         return None
 
     def on_poll_init(self, poller: Any) -> None:

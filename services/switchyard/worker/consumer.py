@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heapify
 from typing import Any
 
 from celery import signals
@@ -12,7 +13,7 @@ from vine import promise
 
 from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
-from switchyard.worker import accepting, remote_control, stacks, tracing
+from switchyard.worker import accepting, handing_back, remote_control, stacks, stopping, tracing
 
 log = get_logger(__name__)
 remote_control.install()
@@ -48,6 +49,16 @@ class Consumer(consumer.Consumer):
         self._interrupt()
         return value
 
+    def close(self) -> None:
+        """The worker ends: also where no signal has said so, as at remote control's `shutdown` and after an error of the worker's own."""
+        if not stopping.is_set():
+            signals.worker_shutting_down.send(sender=self.hostname, sig="", how="Warm", exitcode=0)
+
+    def cancel_active_requests(self) -> None:
+        """At once, by a signal. Where nothing can end a task, as on threads and solo, Celery raises in whatever runs just then."""
+        if not handing_back.at_once():
+            super().cancel_active_requests()
+
     def _end(self, **_: Any) -> None:
         self._interrupt(for_good=True)
 
@@ -66,6 +77,13 @@ class Consumer(consumer.Consumer):
         """The connection is over, or the worker stops: what no child has taken is forgotten."""
         accepting.hear(self.pool)
         super().on_close()
+        hub: Any = getattr(self, "hub", None)
+        if hub:
+            # Celery notes which entries its timer has before it connects anew, and would keep what was cancelled just now with it: each
+            # message that was due within a second, and its lease, for as long as that connection lasts.
+            left = [scheduled for scheduled in hub.timer._queue if not scheduled.entry.canceled]  # noqa: SLF001
+            heapify(left)
+            hub.timer._queue[:] = left  # noqa: SLF001  in place, as the loop has it
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Nothing in this worker has that name."""

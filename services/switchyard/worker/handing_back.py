@@ -23,11 +23,21 @@ from switchyard.logs import get_logger
 from switchyard.queue import Queue
 from switchyard.threads import caller, real_thread
 from switchyard.worker import stopping
+from switchyard.worker.request import Request
 
 #: Seconds for the last words: what is logged, and what is not to be counted as lost.
 LAST_WORDS_S = 3.0
 
 log = get_logger(__name__)
+#: Ends this process now, on pools where nothing can end a task.
+_leaving: list[Callable[[], None]] = []
+
+
+def at_once() -> bool:
+    """Give back what runs and end, without any further wait; whether that is for this to do."""
+    for leave in _leaving:
+        leave()
+    return bool(_leaving)
 
 
 def prepare(queue: Queue) -> None:
@@ -51,33 +61,46 @@ def prepare(queue: Queue) -> None:
         elif keepers():  # the stock transport gives nothing back that runs; its worker waits until it is killed
             _leave(call, sleep)
 
+    def leave() -> None:
+        stopping.mark()
+        start_thread(_leave, (call, sleep))
+
+    if queue.pool in ("threads", "solo") and keepers():
+        _leaving.append(leave)
     signals.worker_shutting_down.connect(begin, weak=False)
 
 
-def _running() -> list[str]:
+def _running() -> list[Any]:
     while True:
         with suppress(RuntimeError):  # it has changed while it was read
-            return [request.id for request in list(active_requests)]
+            return list(active_requests)
 
 
 def _end_children(sleep: Callable[[float], None]) -> None:
-    while not (tasks := _running()):
+    while not (running := _running()):
         sleep(0.1)  # one may be on its way to a child; without any, this process ends, and this thread with it
-    log.warning("tasks_handed_back", tasks=tasks)
+    _say(running)
     os.kill(os.getpid(), signal.SIGQUIT)
+
+
+def _say(running: list[Any]) -> None:
+    log.warning("tasks_handed_back", tasks=[request.id for request in running])
+    for request in running:
+        if isinstance(request, Request):
+            request.lose("its worker was stopped while it ran")
 
 
 def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float], None]) -> None:
     said: list[bool] = []
     try:
-        tasks = _running()
+        running = _running()
         _give_back()
 
         def say() -> None:
             try:
                 for forget in list(stopping.handed_back):
                     forget()
-                log.warning("tasks_handed_back", tasks=tasks)
+                _say(running)
             finally:
                 said.append(True)
 

@@ -1,5 +1,5 @@
 """Remote control of a gevent worker, which has a connection and a greenlet of its own: Celery lets both end with the first error, such
-as a connection that was cut or a broadcast that nobody can read, and the worker hears no `revoke` any more.
+as that this connection was cut, and the worker hears no `revoke` any more.
 """
 
 from __future__ import annotations

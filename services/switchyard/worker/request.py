@@ -6,13 +6,16 @@ this has dead letters, too.
 
 from __future__ import annotations
 
+from threading import current_thread, main_thread
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.worker import request
 from celery.worker.state import active_requests, revoked
+from kombu.exceptions import OperationalError
+from kombu.utils.compat import detect_environment
 from kombu.utils.encoding import safe_repr
 from redis.exceptions import RedisError
 
@@ -36,11 +39,29 @@ class Request(request.Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002  Celery's
         """Its task has raised something, or its process was lost."""
+        exc = _raised(exc_info)
+        if isinstance(exc, Reject) and isinstance(exc.reason, OperationalError):
+            exc.requeue = True  # a retry that could not be published: Celery makes a rejection of it, and Redis may be away for a moment
         self.failure = self._failure_of(exc_info)
+        if isinstance(exc, MemoryError):
+            # It was the task's. Celery raises it here, which ends prefork's main process with all that runs there, and costs other pools
+            # a slot. In this form it is a failure as any other.
+            exc_info.exception = UnpickleableExceptionWrapper.from_exception(exc)
         try:
             return super().on_failure(exc_info, send_failed_event, return_ok)
         finally:  # whatever the result backend says to it
             self._keep_what_was_acknowledged_before()
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """It is about to run. On threads it may have waited since it was asked whether it is to: it is asked again."""
+        if current_thread() is not main_thread() and detect_environment() == "default" and self.revoked():
+            raise TaskRevokedError(self.id)
+        super().on_accepted(pid, time_accepted)
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Its task is ended, if its pool can; one that has not begun never does."""
+        if self.time_start or getattr(pool, "_pool", None) is not None:
+            super().terminate(pool, signal)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001  Celery's
         """It has reached a limit; at the soft one its task hears of it. In a greenlet, what is done once it has ended may, too."""
@@ -113,6 +134,12 @@ class Request(request.Request):
         except RedisError as exc:
             self._log_loss(self.failure, exc)
 
+    def lose(self, reason: str) -> None:
+        """Its process ends. If nobody else has its message any more, it is kept."""
+        if self.acknowledged and self.failure is None:
+            self.failure = self._failure(reason)
+            self._keep_what_was_acknowledged_before()
+
     def _log_loss(self, failure: Failure, exc: RedisError) -> None:
         log.error("dead_letter_not_kept", task=self.name, task_id=self.id, cause=failure.reason, reason=str(exc))
 
@@ -120,8 +147,7 @@ class Request(request.Request):
         return Failure(reason, traceback, str(self.hostname))
 
     def _failure_of(self, exc_info: Any) -> Failure | None:
-        exc = exc_info.exception
-        exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
+        exc = _raised(exc_info)
         if isinstance(exc, Terminated | Ignore | Retry) or (isinstance(exc, Reject) and exc.requeue):
             return None
         if self._already_revoked or self._already_cancelled:
@@ -146,6 +172,11 @@ class Request(request.Request):
         if not retried:
             self.failure = failure
         return retried
+
+
+def _raised(exc_info: Any) -> BaseException:
+    exc: BaseException = exc_info.exception
+    return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
 
 
 def _of_time_limit(seconds: object = None) -> str:

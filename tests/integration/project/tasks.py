@@ -331,3 +331,31 @@ def opens_files(number):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(number))
     note("ended", f"{number} files")
+
+
+@shared_task(name="goes_wrong", ignore_result=True)
+def goes_wrong(how):
+    note("begun", how)
+    match how:
+        case "takes more than there is":
+            bytearray(1 << 60)
+        case "exits":
+            sys.exit(3)
+
+
+@shared_task(name="tries_again_at_the_gate", bind=True, max_retries=5, ignore_result=True)
+def tries_again_at_the_gate(self, name):
+    if self.request.retries or (FOLDER / "told").exists():
+        note("ended", name)
+        return
+    gate(name)
+    try:
+        raise self.retry(countdown=0.2)
+    except Reject:
+        note("told", name)
+        raise
+
+
+@shared_task(name="gate_early", acks_late=False, ignore_result=True)
+def gate_early(name):
+    gate(name)
