@@ -77,13 +77,6 @@ if _config.broker_transport == "leased":
 result_backend_transport_options = {"visibility_timeout": _queues.visibility_timeout}
 # Without it every greenlet opens its own connection to the backend.
 result_backend_thread_safe = True
-# A result that cannot be stored waits half a minute for Redis: else its task, which has succeeded, counts as failed.
-if _own:
-    result_backend_always_retry, result_backend_max_retries, result_backend_max_sleep_between_retries_ms = (
-        True,
-        30,
-        1000,
-    )
 redis_max_connections = 2 * max(q.slots for q in _queues.by_name.values()) + 20
 
 timezone = _config.timezone

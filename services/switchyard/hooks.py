@@ -172,9 +172,10 @@ def _begin(**_: Any) -> None:
 
 
 def _prepare_child(**_: Any) -> None:
-    from switchyard.worker import stacks, tracing  # noqa: PLC0415  a process that only publishes has no use for them
+    from switchyard.worker import stacks, storing, tracing  # noqa: PLC0415  a process that only publishes has no use for them
 
     stacks.quicken(current_app)
+    storing.wait_for_redis(current_app)
     tracing.bind_ids(current_app, child=True)  # solo's consumer binds them anew, as what it is
 
 

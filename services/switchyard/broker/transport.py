@@ -21,6 +21,7 @@ from kombu.transport import redis
 from kombu.utils import eventio
 
 from switchyard.broker import channel, stock
+from switchyard.worker import stopping
 
 
 class Poller(redis.MultiChannelPoller):
@@ -92,9 +93,13 @@ class Poller(redis.MultiChannelPoller):
                 return each._receive()  # noqa: SLF001  as kombu's own
             except Exception as exc:
                 # As of a task's message (channel.py): anybody may publish anything, and no broadcast may end a worker, or its connection.
-                if isinstance(exc, each.connection_errors) and not isinstance(exc, KeyError):
+                if not stopping.is_worker() or (
+                    isinstance(exc, each.connection_errors) and not isinstance(exc, KeyError)
+                ):
                     raise
                 channel.log.exception("broadcast_not_taken")
+                if each.subclient.connection.can_read(timeout=0):  # what came with it: no poll sees that any more
+                    return self.on_readable(fileno)
         return None
 
     def on_poll_init(self, poller: Any) -> None:

@@ -13,7 +13,7 @@ from vine import promise
 
 from switchyard.broker import aside, reading, transport
 from switchyard.logs import get_logger
-from switchyard.worker import accepting, handing_back, remote_control, stacks, stopping, tracing
+from switchyard.worker import accepting, handing_back, remote_control, stacks, stopping, storing, strategy, tracing
 
 log = get_logger(__name__)
 remote_control.install()
@@ -70,6 +70,8 @@ class Consumer(consumer.Consumer):
     def update_strategies(self) -> None:
         """Build what takes each task's messages, and what runs each task."""
         stacks.quicken(self.app)
+        if strategy.runs_here(self.pool):
+            storing.wait_for_redis(self.app)
         super().update_strategies()
         tracing.bind_ids(self.app)
 

@@ -57,7 +57,7 @@ def prepare(queue: Queue) -> None:
     def wait() -> None:
         sleep(queue.drain)
         if queue.pool == "prefork":
-            _end_children(sleep)
+            _end_children(start_thread, sleep)
         elif keepers():  # the stock transport gives nothing back that runs; its worker waits until it is killed
             _leave(call, sleep)
 
@@ -76,18 +76,31 @@ def _running() -> list[Any]:
             return list(active_requests)
 
 
-def _end_children(sleep: Callable[[float], None]) -> None:
+def _end_children(start_thread: Callable[..., object], sleep: Callable[[float], None]) -> None:
     while not (running := _running()):
         sleep(0.1)  # one may be on its way to a child; without any, this process ends, and this thread with it
-    _say(running)
+    log.warning("tasks_handed_back", tasks=[request.id for request in running])
+    # By somebody else: this thread must end the worker, however slow Redis is.
+    said: list[bool] = []
+    start_thread(_keep_what_cannot_go_back, (running, said))
+    _wait(said, sleep)
     os.kill(os.getpid(), signal.SIGQUIT)
 
 
-def _say(running: list[Any]) -> None:
-    log.warning("tasks_handed_back", tasks=[request.id for request in running])
-    for request in running:
-        if isinstance(request, Request):
-            request.lose("its worker was stopped while it ran")
+def _keep_what_cannot_go_back(running: list[Any], said: list[bool]) -> None:
+    try:
+        for request in running:
+            if isinstance(request, Request):
+                request.lose("its worker was stopped while it ran")
+    finally:
+        said.append(True)
+
+
+def _wait(said: list[bool], sleep: Callable[[float], None]) -> None:
+    for _ in range(int(LAST_WORDS_S * 20)):
+        if said:
+            break
+        sleep(0.05)
 
 
 def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float], None]) -> None:
@@ -100,16 +113,13 @@ def _leave(call: Callable[[Callable[[], object]], None], sleep: Callable[[float]
             try:
                 for forget in list(stopping.handed_back):
                     forget()
-                _say(running)
+                log.warning("tasks_handed_back", tasks=[request.id for request in running])
             finally:
-                said.append(True)
+                _keep_what_cannot_go_back(running, said)
 
         # By somebody else: a task may hold what either of them waits for, and this thread must end the process.
         call(say)
-        for _ in range(int(LAST_WORDS_S * 20)):
-            if said:
-                break
-            sleep(0.05)
+        _wait(said, sleep)
         _give_back()  # what was on its way here
     finally:
         os._exit(0)

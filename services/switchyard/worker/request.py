@@ -40,13 +40,15 @@ class Request(request.Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002  Celery's
         """Its task has raised something, or its process was lost."""
         exc = _raised(exc_info)
-        if isinstance(exc, Reject) and isinstance(exc.reason, OperationalError):
+        if isinstance(exc, Reject) and isinstance(exc.reason, OperationalError) and not self.acknowledged:
             exc.requeue = True  # a retry that could not be published: Celery makes a rejection of it, and Redis may be away for a moment
         self.failure = self._failure_of(exc_info)
         if isinstance(exc, MemoryError):
             # It was the task's. Celery raises it here, which ends prefork's main process with all that runs there, and costs other pools
             # a slot. In this form it is a failure as any other.
             exc_info.exception = UnpickleableExceptionWrapper.from_exception(exc)
+        # Where nobody has told of it yet (tracing.py), Celery's own way does.
+        return_ok = return_ok and not getattr(exc_info, "is_untold", False)
         try:
             return super().on_failure(exc_info, send_failed_event, return_ok)
         finally:  # whatever the result backend says to it
@@ -54,7 +56,7 @@ class Request(request.Request):
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """It is about to run. On threads it may have waited since it was asked whether it is to: it is asked again."""
-        if current_thread() is not main_thread() and detect_environment() == "default" and self.revoked():
+        if detect_environment() == "default" and current_thread() is not main_thread() and self.revoked():
             raise TaskRevokedError(self.id)
         super().on_accepted(pid, time_accepted)
 
@@ -136,7 +138,7 @@ class Request(request.Request):
 
     def lose(self, reason: str) -> None:
         """Its process ends. If nobody else has its message any more, it is kept."""
-        if self.acknowledged and self.failure is None:
+        if self.acknowledged and not self.task.acks_late and self in active_requests and self.failure is None:
             self.failure = self._failure(reason)
             self._keep_what_was_acknowledged_before()
 

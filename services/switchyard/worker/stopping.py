@@ -12,8 +12,8 @@ _flags = mmap.mmap(-1, 2)
 
 
 def begin() -> None:
-    """Called by a worker's main process when it begins."""
-    _flags[1] = 1
+    """Called by a worker's main process when it begins; another one may have ended in it before, as in a test's."""
+    _flags[0], _flags[1] = 0, 1
 
 
 def end() -> None:

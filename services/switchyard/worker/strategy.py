@@ -37,7 +37,7 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
         return celerys
     dispatcher = consumer.event_dispatcher if task.send_events else None
     make = _request_class(task, app, consumer)
-    in_process = type(consumer.pool).__module__ in _IN_PROCESS
+    in_process = runs_here(consumer.pool)
     options = {
         "app": app, "hostname": consumer.hostname, "eventer": consumer.event_dispatcher, "task": task,
         "connection_errors": consumer.connection_errors,
@@ -70,6 +70,11 @@ def handler(task: Any, app: Any, consumer: Any) -> Callable[..., Any]:
         return consumer.on_task_request(asked)
 
     return handle
+
+
+def runs_here(pool: Any) -> bool:
+    """Whether this pool runs tasks in the worker's own process."""
+    return type(pool).__module__ in _IN_PROCESS
 
 
 def _tells(dispatcher: Any) -> bool:

@@ -65,4 +65,6 @@ def _told(trace: Trace, *arguments: Any) -> Any:
 
 def _failed(exc: BaseException, traceback: Any) -> Any:
     is_failure: Any = True
-    return trace_ok_t(ExceptionInfo((type(exc), exc, traceback)), is_failure, 0.0, None)
+    info: Any = ExceptionInfo((type(exc), exc, traceback))
+    info.is_untold = True  # request.py
+    return trace_ok_t(info, is_failure, 0.0, None)
