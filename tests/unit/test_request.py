@@ -11,6 +11,7 @@ import pytest
 from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import UnpickleableExceptionWrapper
+from celery.worker.state import active_requests
 
 from switchyard.broker import aside
 from switchyard.worker.request import Request
@@ -98,3 +99,26 @@ def test_a_task_that_has_ended_does_not_reach_its_limit_any_more() -> None:
     request = Request.__new__(Request)
     request.on_timeout(False, 5.0)
     assert request.failure is None
+
+
+@pytest.mark.parametrize(
+    ("acks_late", "acknowledged", "runs", "kept"),
+    [
+        (False, True, True, True),
+        (True, True, True, False),  # it has just ended: its acknowledgement says so
+        (False, True, False, False),  # as this one has
+        (False, False, True, False),  # its message goes back
+    ],
+)
+def test_what_a_stop_ends_is_kept_if_nobody_else_has_it(
+    monkeypatch: pytest.MonkeyPatch, acks_late: bool, acknowledged: bool, runs: bool, kept: bool
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(aside, "write", lambda message, failure: written.append(failure.reason))
+    request = Request.__new__(Request)
+    request._hostname, request._message = "default@host", None
+    request._task, request.acknowledged = SimpleNamespace(acks_late=acks_late), acknowledged
+    if runs:
+        active_requests.add(request)
+    request.lose("it was stopped")
+    assert written == ["it was stopped"] * kept
