@@ -1,4 +1,6 @@
-"""Celery's consumer, which keeps what it cannot hand to a task: no task of that name, no task at all, a body that cannot be read."""
+"""Celery's consumer: it keeps what it cannot hand to a task (no task of that name, no task at all, a body that cannot be read), does at
+once what it is told, and takes nothing of a lost connection along.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ remote_control.install()
 
 
 class Consumer(consumer.Consumer):
-    """Each of these messages becomes a dead letter that says why; Celery would drop some of them."""
+    """What it cannot hand on becomes a dead letter that says why; Celery would drop some of it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
