@@ -8,7 +8,6 @@ Needs no Redis and no worker. Each case is a few lines that show the cost where 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,8 @@ from celery.utils.dispatch import Signal
 from celery.utils.threads import _LocalStack
 from kombu.utils.json import loads
 from vine import promise
+
+from switchyard.worker.stacks import ThreadLocal
 
 #: Calls of one measurement, and measurements.
 _CALLS, _ROUNDS = 5_000, 9
@@ -38,11 +39,6 @@ def _nothing(*_: object, **__: object) -> None:
     pass
 
 
-class _Local(threading.local):
-    def __release_local__(self) -> None:
-        self.__dict__.clear()
-
-
 def _run_on(stack: _LocalStack) -> None:
     """What a task's run asks of each of its two stacks, at least."""
     stack.push(_nothing)
@@ -55,7 +51,7 @@ def _cases() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
     listened.connect(_nothing)
     stacks, quick = (_LocalStack(), _LocalStack()), (_LocalStack(), _LocalStack())
     for stack in quick:
-        stack._local = _Local()  # noqa: SLF001  as a worker here has them
+        stack._local = ThreadLocal()  # noqa: SLF001  as a worker here has them
     succeeded, ids = LimitedSet(maxlen=1000, expires=10_800), iter(range(10**9))
     return {
         "a task's Context: its headers, sought in a set that is made anew": (

@@ -47,7 +47,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", "--kills", type=int, help="blows of each drill, over all of its pools")
     parser.add_argument("--messages", type=int, help="tasks of the flood")
     parser.add_argument("--full", action="store_true", help="the large form, which takes hours; the short one takes minutes")  # fmt: skip
-    parser.add_argument("--fsync", choices=("everysec", "always", "no"), default="everysec", help="Redis' appendfsync")
+    parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec", help="Redis' appendfsync")
     parser.add_argument("--stock", action="store_true", help="run each on the stock transport, too")
     parser.add_argument("--stock-only", action="store_true", help="run each on the stock transport alone")
     parser.add_argument(

@@ -33,7 +33,7 @@ SWEEP = 1.0
 #: Acknowledgements that a worker may have noted and not sent yet.
 BATCH = 64
 #: Seconds without any progress after which what has not ended is lost.
-PATIENCE = 60.0
+PATIENCE = 25.0
 #: Slots of a worker of each pool; each pool has the queue of its name.
 SLOTS = {"solo": 1, "threads": 4, "gevent": 10, "prefork": 2}
 

@@ -580,7 +580,7 @@ def test_a_hostile_body_is_refused(door: Door, body: bytes) -> None:
     assert door.ask("POST", "/v1/events", body, Content_Type="application/json").status in (400, 413, 422)
 
 
-@pytest.mark.parametrize("size", [1024**2 + 1, 4 * 1024**2])
+@pytest.mark.parametrize("size", [1024**2 + 1, 10 * 1024**2])
 def test_a_body_that_is_too_large_is_refused_however_it_comes(door: Door, size: int) -> None:
     """By its announcement alone; while it is read where there is none; and to a client that sends all before it reads."""
     announced = door.raw(head(f"Content-Length: {size}"), b"x")

@@ -19,7 +19,7 @@ from switchyard.broker.leases import Leases
 from switchyard.broker.lists import Lists
 from switchyard.broker.qos import QoS
 from switchyard.broker.server import check_server
-from switchyard.broker.wire import ask, calls, refusal
+from switchyard.broker.wire import ask, calls, is_lost, refusal
 from switchyard.logs import get_logger
 from switchyard.worker import stopping
 
@@ -166,7 +166,7 @@ class Channel(stock.Channel):
         if not refused and (fetch or self._must_settle(now, LINGER_BUSY_S if busy else LINGER_S)):
             self._exchange(room if fetch else 0)
             # Nobody settles an answer: whoever has it may be gone the next moment, and would leave it behind.
-            if any(queue in self._no_ack for queue, _ in self._arrived):
+            if self._no_ack and any(queue in self._no_ack for queue, _ in self._arrived):
                 self._exchange(0)
         handed = self._hand_on() if self._arrived else 0
         if handed or (self._arrived and not stopping.is_set()):
@@ -257,8 +257,7 @@ class Channel(stock.Channel):
             try:
                 self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own
             except Exception as exc:
-                # kombu takes a KeyError for one of the connection's; here it is the message's.
-                if isinstance(exc, self.connection_errors) and not isinstance(exc, KeyError):
+                if is_lost(exc, self.connection_errors):
                     raise
                 # Celery looks into a message before it can tell what it is, and stumbles over some. No message may end a worker.
                 log.exception("message_not_taken")

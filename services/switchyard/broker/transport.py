@@ -21,6 +21,7 @@ from kombu.transport import redis
 from kombu.utils import eventio
 
 from switchyard.broker import channel, stock
+from switchyard.broker.wire import is_lost
 from switchyard.worker import stopping
 
 
@@ -92,10 +93,8 @@ class Poller(redis.MultiChannelPoller):
             try:
                 return each._receive()  # noqa: SLF001  as kombu's own
             except Exception as exc:
-                # As of a task's message (channel.py): anybody may publish anything, and no broadcast may end a worker, or its connection.
-                if not stopping.is_worker() or (
-                    isinstance(exc, each.connection_errors) and not isinstance(exc, KeyError)
-                ):
+                # As of a task's message (channel.py): no broadcast may end a worker, or its connection.
+                if not stopping.is_worker() or is_lost(exc, each.connection_errors):
                     raise
                 channel.log.exception("broadcast_not_taken")
                 if each.subclient.connection.can_read(timeout=0):  # what came with it: no poll sees that any more

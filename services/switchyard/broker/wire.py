@@ -22,6 +22,13 @@ def ask(connection: Any, commands: Sequence[Command]) -> list[Any]:
     return answers
 
 
+def is_lost(exc: Exception, errors: tuple[type[BaseException], ...]) -> bool:
+    """Whether an exception is one of `errors`, a connection's by kombu's count, which has KeyError among them: that is of whatever message
+    was just handed on, and anybody may publish anything.
+    """
+    return isinstance(exc, errors) and not isinstance(exc, KeyError)
+
+
 def refusal(answers: Sequence[Any]) -> ResponseError | None:
     """The first refusal among answers."""
     return next((answer for answer in answers if isinstance(answer, ResponseError)), None)

@@ -13,7 +13,7 @@ from celery._state import _task_stack  # type: ignore[attr-defined]  # its stubs
 from celery.utils.threads import Local
 
 
-class _Local(threading.local):
+class ThreadLocal(threading.local):
     """What `celery.utils.threads.Local` is to a stack."""
 
     def __release_local__(self) -> None:
@@ -24,4 +24,4 @@ def quicken(app: Any) -> None:
     """Have the stacks of all tasks keep what is on them there, before any task runs; doing it again changes nothing."""
     for stack in (_task_stack, *(task.request_stack for task in app.tasks.values())):
         if type(getattr(stack, "_local", None)) is Local:  # Celery has others, for whoever asks for USE_FAST_LOCALS
-            stack._local = _Local()  # noqa: SLF001
+            stack._local = ThreadLocal()  # noqa: SLF001
